@@ -1,0 +1,161 @@
+// One run as a runner holds it in memory, and one attempt of one of its steps.
+#pragma once
+
+#include <aura/core/detail/pending_handler.hpp>
+#include <aura/durable/detail/timer_heap.hpp>
+#include <aura/durable/saga_counters.hpp>
+#include <aura/durable/saga_engine.hpp>
+#include <aura/durable/saga_report.hpp>
+#include <aura/durable/step_context.hpp>
+
+#include <boost/asio/strand.hpp>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace aura::detail {
+
+using RunStrand = boost::asio::strand<boost::asio::any_io_executor>;
+
+/// A registered definition with what is counted of it.
+struct RegisteredSaga {
+  std::shared_ptr<const SagaDefinition> definition;
+  std::shared_ptr<SagaCounters> counters;
+};
+
+/// Something that happened to a run and waits for its turn.
+struct RunInput {
+  SagaInput input;
+  PendingHandler<Result<void>> reply{};
+  Effect effect{};                 ///< of the attempt that ended
+  std::string command_stream{};    ///< the operator's command that this carries out
+  TraceContext trace{};
+};
+
+/// A decision on its way into the journal.
+struct PendingCommit {
+  SagaDecision decision;
+  RunInput cause;
+  WallTime at{};
+  std::vector<Append> extras{};  ///< dead letters and commands, in the same commit
+  std::uint32_t tries = 0;
+};
+
+/// When a step's turn comes: its backoff is over, or its guard may let it pass.
+struct StepWake {
+  std::uint8_t step;
+  bool guarded;
+  SteadyTime when;
+};
+
+template <class Core>
+struct Attempt;
+
+/// Everything but what the timer heap and the map own belongs to the run's strand.
+template <class Core>
+struct Run : std::enable_shared_from_this<Run<Core>> {
+  Run(std::shared_ptr<Core> owner, RunId name, RegisteredSaga registered)
+      : core(std::move(owner)),
+        id(std::move(name)),
+        saga(std::move(registered.definition)),
+        counters(std::move(registered.counters)),
+        strand(boost::asio::make_strand(core->executor)) {}
+
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+  ~Run() {
+    if (timer_slot != not_in_heap) core->timers->remove(*this);
+  }
+
+  std::shared_ptr<Core> core;
+  RunId id;
+  std::shared_ptr<const SagaDefinition> saga;
+  std::shared_ptr<SagaCounters> counters;
+  RunStrand strand;
+  SagaState state{};
+  std::uint64_t version = 0;
+  FencingToken token{};
+  TraceContext trace{};
+  Attributes birth_attributes{};
+  std::vector<RunInput> inbox{};
+  std::unique_ptr<PendingCommit> pending{};
+  std::vector<std::shared_ptr<Attempt<Core>>> attempts{};
+  std::vector<StepWake> wakes{};
+  std::vector<PendingHandler<Result<SagaReport>>> waiters{};
+  SteadyTime expires = SteadyTime::max();
+  std::string_view indexed_word{};  ///< what the journal's index says
+  WallTime indexed_due = WallTime::max();
+  bool dropped = false;             ///< ended, lost or stopped: nothing more happens here
+
+  SteadyTime timer_when{};  // the heap's
+  std::size_t timer_slot = not_in_heap;
+};
+
+/// The call that is being started on this thread: what finishes inside its start is taken up without a post.
+inline thread_local StepCall* call_being_started = nullptr;
+
+template <class Core>
+struct Attempt final : StepCall, std::enable_shared_from_this<Attempt<Core>> {
+  Attempt(std::shared_ptr<Run<Core>> owner, std::uint8_t index)
+      : StepCall(owner->core->world, owner->id, owner->saga->name, owner->saga->steps[index].name),
+        run_held(std::move(owner)),
+        step_index(index) {
+    const StepState& state = run_held->state.steps[index];
+    attempt_ = state.attempt;
+    interruptions_ = state.interruptions;
+    compensating_ = run_held->state.progress.phase == SagaPhase::compensating;
+    token_ = run_held->token;
+    trace_ = run_held->trace;
+    executor_ = run_held->strand;
+    only_one = std::popcount(run_held->state.progress.in_flight) == 1;
+  }
+
+  void finish(Result<StepOutput> output) override {
+    if (finished.exchange(true, std::memory_order_acq_rel)) return;
+    if (call_being_started == this) {
+      finished_at_once.emplace(std::move(output));
+      return;
+    }
+    boost::asio::post(run_held->strand, [self = this->shared_from_this(), out = std::move(output)]() mutable {
+      self->run_held->core->attempt_ended(self, std::move(out));
+    });
+  }
+  bool alone() const noexcept override { return only_one; }
+  const PayloadRules& payload() const noexcept override { return run_held->saga->payload; }
+
+  void set_deadline(SteadyTime when) noexcept { deadline_ = when; }
+  void cancel() {
+    cancelled_ = true;
+    cancellation_.emit(boost::asio::cancellation_type::terminal);
+  }
+
+  std::shared_ptr<Run<Core>> run_held;
+  std::uint8_t step_index;
+  bool only_one = false;
+  std::atomic<bool> finished{false};
+  std::optional<Result<StepOutput>> finished_at_once{};
+  AnyPermit permit{};
+  SteadyTime started{};
+};
+
+inline SagaReport report_of(const SagaState& state, const SagaDefinition& saga, const RunId& run) {
+  SagaReport report{.run = run, .outcome = state.progress.outcome};
+  if (state.failure) report.failure = *state.failure;
+  const StepSet with_result = state.progress.done & ~state.progress.skipped;
+  for (std::size_t i = 0; i < state.steps.size(); ++i)
+    if (with_result & step_bit(i)) report.results.emplace_back(saga.steps[i].name, state.steps[i].result);
+  return report;
+}
+
+inline std::string saga_stream(const RunId& run) { return "saga/" + run.str(); }
+
+inline std::string letter_id(const RunId& run, const StepDefinition& step, const StepState& state) {
+  return run.str() + "/" + step.name + "/" + std::to_string(state.stuck_count);
+}
+
+}  // namespace aura::detail
