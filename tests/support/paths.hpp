@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+
+namespace aura::test {
+
+/// A file of the repository: source_path("tests/durable/data/v1.db").
+inline std::string source_path(const std::string& name) {
+  return std::string{AURA_SOURCE_DIR} + "/" + name;
+}
+
+/// A helper process, tests/<folder>/programs/<name>.cpp, as it was built: program_path("sqlite", "holder").
+inline std::string program_path(const std::string& folder, const std::string& name) {
+  return std::string{AURA_BUILD_DIR} + "/tests/" + folder + "_" + name;
+}
+
+} // namespace aura::test

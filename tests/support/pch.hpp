@@ -1,0 +1,4 @@
+#pragma once
+
+#include "support/catch.hpp"
+#include "support/third_party.hpp"
