@@ -27,9 +27,7 @@ class AsioRuntime {
               std::uint64_t seed)
       : executor_(std::move(executor)), blocking_executor_(std::move(blocking_executor)), seed_(seed) {}
 
-  SteadyTime steady_now() const {
-    return SteadyTime(std::chrono::steady_clock::now().time_since_epoch());
-  }
+  SteadyTime steady_now() const { return SteadyTime(std::chrono::steady_clock::now().time_since_epoch()); }
   WallTime wall_now() const { return WallTime(std::chrono::system_clock::now().time_since_epoch()); }
   boost::asio::any_io_executor executor() const { return executor_; }
   boost::asio::any_io_executor blocking_executor() const { return blocking_executor_; }

@@ -61,6 +61,8 @@ Result<std::string> encode_payload(const T& value, const PayloadRules& rules) tr
   return bytes;
 } catch (const std::exception& thrown) {
   return Error{core_errc::exception, ErrorClass::permanent, std::string("encoding threw: ") + thrown.what()};
+} catch (...) {
+  return Error{core_errc::exception, ErrorClass::permanent, "encoding threw something that is no std::exception"};
 }
 
 /// Undoes `encode_payload`. A codec that throws gives core_errc::bad_encoding.
@@ -72,6 +74,8 @@ Result<T> decode_payload(std::string_view bytes, const PayloadRules& rules) try 
   return Codec<T>::decode(*restored);
 } catch (const std::exception& thrown) {
   return Error{core_errc::bad_encoding, ErrorClass::permanent, std::string("decoding threw: ") + thrown.what()};
+} catch (...) {
+  return Error{core_errc::bad_encoding, ErrorClass::permanent, "decoding threw something that is no std::exception"};
 }
 
 }  // namespace aura

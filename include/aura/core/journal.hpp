@@ -56,7 +56,8 @@ struct StreamIndex {
 struct StreamBirth {
   std::string kind{};    ///< what sort of stream ("saga", "dead_letter"); fixed for its life
   HolderId holder{};     ///< who drives it; empty for a stream that nobody holds
-  /// The batch is refused with `kind_full` where this many streams of the kind are open already.
+  /// The batch is refused with `kind_full` where this many streams of the kind are open already, with those that it
+  /// has opened itself before this one.
   std::uint64_t open_of_kind_max = std::numeric_limits<std::uint64_t>::max();
 };
 
@@ -64,8 +65,8 @@ struct StreamBirth {
 struct Append {
   std::string stream;
   std::uint64_t expected_version = 0;  ///< how many records it has; 0 begins it, and `birth` must be there
-  FencingToken token{};                ///< must be the stream's own; for a new stream it becomes that
-  std::vector<Record> records{};       ///< may be empty where only the index changes
+  FencingToken token{};  ///< must be the stream's own; for a new stream it becomes that
+  std::vector<Record> records{};  ///< may be empty where only the index changes; a birth has one at least
   std::optional<StreamIndex> index{};  ///< must be there for a new stream
   std::optional<StreamBirth> birth{};
 };
@@ -79,7 +80,8 @@ struct Transaction {
 /// executor, must be quick, must not call the journal. An error refuses the whole batch with that error.
 using Effect = std::function<Result<void>(Transaction&)>;
 
-/// Taken as a whole or not at all. A stream may occur once.
+/// Taken as a whole or not at all. A stream may occur once. Where several things are wrong with it, the first append
+/// that is refused decides, and of one append `fenced` comes before `version_conflict`.
 struct Batch {
   std::vector<Append> appends{};
   Effect effect{};
@@ -93,22 +95,22 @@ struct StreamHead {
   HolderId holder;
   FencingToken token{};
   std::optional<WallTime> due;
-  WallTime created{}, updated{};  ///< `at` of its first and last record, or of the index change
-  Attributes attributes;          ///< sorted by name
+  WallTime created{}, updated{};  ///< `at` of its first and of its last record
+  Attributes attributes;  ///< sorted by name
 
   friend bool operator==(const StreamHead&, const StreamHead&) = default;
 };
 
-/// Which streams to find: all that are set must hold. Pages are in order of the stream's name, or, where
-/// `due_before` is set, of its due time and then its name.
+/// Which streams to find: all that are set must hold. Pages are in the order in which the
+/// streams began, or, where `due_before` is set, of their due times, and of those that are equal in that order.
 struct StreamQuery {
-  std::string kind{};                    ///< required
+  std::string kind{};  ///< required
   std::optional<std::string> state{};
   std::optional<bool> open{};
   std::optional<WallTime> due_before{};  ///< due at this time or earlier
   Attributes attributes{};
-  std::size_t limit = 256;               ///< of a page; at most 10,000
-  std::string after{};                   ///< `next` of the page before
+  std::size_t limit = 256;  ///< of a page; at most 10,000
+  std::string after{};  ///< `next` of the page before
 };
 
 struct StreamPage {
@@ -131,7 +133,8 @@ struct ClaimedStream {
   std::uint64_t version = 0;
 };
 
-/// Which closed streams to remove: those closed before a time, and those beyond a count, oldest first.
+/// Which closed streams to remove: those closed before a time (by `at` of the last record they had then), and those
+/// beyond a count, oldest first.
 struct Retention {
   std::string kind;
   std::optional<WallTime> closed_before{};

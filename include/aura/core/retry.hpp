@@ -17,13 +17,13 @@ namespace aura {
 /// Exponential backoff with full jitter: the wait before attempt n+1 is uniform in [0, min(cap, base·factorⁿ⁻¹)]
 /// (Brooker, "Exponential Backoff and Jitter", 2015). A failure that says when to come back is not tried earlier.
 struct RetryPolicy {
-  std::uint32_t attempts_max = 3;                    ///< in all, the first one counted; 0 means without limit
+  std::uint32_t attempts_max = 3;  ///< in all, the first one counted; 0 means without limit
   Duration base = std::chrono::milliseconds(100);
   double factor = 2.0;
-  Duration cap = std::chrono::seconds(30);           ///< largest single wait
-  std::optional<Duration> deadline{};                ///< from the first attempt: none begins after it
+  Duration cap = std::chrono::seconds(30);  ///< largest single wait
+  std::optional<Duration> deadline{};  ///< from the first attempt: none begins after it
   bool retry_timeouts = true;
-  bool retry_permanent = false;                      ///< the others are always worth it, but for cancellation
+  bool retry_permanent = false;  ///< the others are always worth it, but for cancellation
 
   static constexpr RetryPolicy none() noexcept {
     RetryPolicy policy;
@@ -51,7 +51,11 @@ struct RetryPolicy {
   /// The longest wait after `attempts` failed attempts.
   constexpr Duration backoff_max(std::uint32_t attempts) const noexcept {
     double span = static_cast<double>(base.count());
-    for (std::uint32_t i = 1; i < attempts && span < static_cast<double>(cap.count()); ++i) span *= factor;
+    for (std::uint32_t i = 1; i < attempts && span < static_cast<double>(cap.count()); ++i) {
+      const double before = span;
+      span *= factor;
+      if (span == before) break;  // it stays as it is, however many there were
+    }
     return span < static_cast<double>(cap.count()) ? Duration(static_cast<Duration::rep>(span)) : cap;
   }
 
@@ -61,10 +65,9 @@ struct RetryPolicy {
     if (!worth_retrying(error.error_class())) return std::nullopt;
     if (attempts_max != 0 && attempts >= attempts_max) return std::nullopt;
     const double jitter = random.uniform();
-    const Duration backoff(
-        static_cast<Duration::rep>(jitter * static_cast<double>(backoff_max(attempts).count())));
+    const Duration backoff(static_cast<Duration::rep>(jitter * static_cast<double>(backoff_max(attempts).count())));
     const Duration wait = std::max(backoff, error.retry_after());
-    if (deadline && elapsed + wait > *deadline) return std::nullopt;
+    if (deadline && wait > *deadline - elapsed) return std::nullopt;
     return wait;
   }
 
@@ -77,8 +80,8 @@ struct RetryPolicy {
 class RetryBudget {
  public:
   struct Options {
-    double ratio = 0.2;        ///< tokens earned by a success
-    double tokens_max = 100;   ///< bound of what can be saved up, and the balance at the start
+    double ratio = 0.2;  ///< tokens earned by a success
+    double tokens_max = 100;  ///< bound of what can be saved up, and the balance at the start
   };
   RetryBudget() : RetryBudget(Options{}) {}
   explicit RetryBudget(Options options) : options_(options), tokens_(options.tokens_max) {}

@@ -17,9 +17,7 @@ struct TraceContext {
   std::array<std::uint8_t, 8> parent_id{};
   std::uint8_t flags = 0;  ///< bit 0: sampled
 
-  bool valid() const noexcept {
-    return trace_id != decltype(trace_id){} && parent_id != decltype(parent_id){};
-  }
+  bool valid() const noexcept { return trace_id != decltype(trace_id){} && parent_id != decltype(parent_id){}; }
   friend bool operator==(const TraceContext&, const TraceContext&) = default;
 };
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 
 namespace aura {
@@ -30,8 +31,8 @@ class LatencyHistogram {
     const std::uint64_t all = count();
     if (all == 0) return Duration::zero();
     const double clamped = q < 0 ? 0 : q > 1 ? 1 : q;
-    auto rank = static_cast<std::uint64_t>(clamped * static_cast<double>(all));
-    if (rank >= all) rank = all - 1;
+    auto rank = static_cast<std::uint64_t>(std::ceil(clamped * static_cast<double>(all)));  // 1 is the least
+    rank = rank == 0 ? 0 : rank > all ? all - 1 : rank - 1;
     std::uint64_t below = 0;
     for (std::size_t i = 0; i < counts_.size(); ++i) {
       below += counts_[i].load(std::memory_order_relaxed);

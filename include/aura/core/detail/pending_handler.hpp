@@ -47,8 +47,9 @@ class PendingHandler {
   void answer(T value) {
     if (!handler_) return;
     boost::asio::any_completion_executor executor = std::move(executor_);
-    boost::asio::post(fallback_, boost::asio::bind_executor(std::move(executor),
-                                                            boost::asio::append(std::move(handler_), std::move(value))));
+    boost::asio::post(
+        fallback_,
+        boost::asio::bind_executor(std::move(executor), boost::asio::append(std::move(handler_), std::move(value))));
   }
 
  private:

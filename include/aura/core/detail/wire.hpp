@@ -17,11 +17,12 @@ class WireWriter {
 
   void byte(std::uint8_t value) { out_ += static_cast<char>(value); }
   void varint(std::uint64_t value) {
-    while (value >= 0x80) {
-      byte(static_cast<std::uint8_t>(value | 0x80));
-      value >>= 7;
-    }
-    byte(static_cast<std::uint8_t>(value));
+    if (value < 0x80) return byte(static_cast<std::uint8_t>(value));
+    char buffer[10];
+    std::size_t size = 0;
+    for (; value >= 0x80; value >>= 7) buffer[size++] = static_cast<char>(value | 0x80);
+    buffer[size++] = static_cast<char>(value);
+    out_.append(buffer, size);
   }
   void zigzag(std::int64_t value) {
     varint((static_cast<std::uint64_t>(value) << 1) ^ static_cast<std::uint64_t>(value >> 63));
@@ -93,8 +94,7 @@ class WireReader {
     if (code != static_cast<std::int32_t>(code) || error_class > static_cast<std::uint8_t>(ErrorClass::rejected))
       fail();
     if (!ok_) return std::nullopt;
-    return Error(domain, static_cast<std::int32_t>(code), static_cast<ErrorClass>(error_class),
-                 std::string(message));
+    return Error(domain, static_cast<std::int32_t>(code), static_cast<ErrorClass>(error_class), std::string(message));
   }
 
  private:
