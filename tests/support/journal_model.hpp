@@ -20,7 +20,7 @@ struct BlackboardStream {
   WallTime closed_at{};
 };
 
-/// Codes are compared, not texts: 0 stands for success.
+/// Streams stand in the order of their births. Codes are compared, not texts: 0 stands for success.
 class Blackboard {
  public:
   std::vector<BlackboardStream> streams;
@@ -58,10 +58,9 @@ class Blackboard {
         match = match && std::count(head.attributes.begin(), head.attributes.end(), attribute) == 1;
       if (match) found.push_back(head);
     }
-    std::sort(found.begin(), found.end(), [&](const StreamHead& a, const StreamHead& b) {
-      if (query.due_before && a.due != b.due) return *a.due < *b.due;
-      return a.stream < b.stream;
-    });
+    if (query.due_before)
+      std::stable_sort(found.begin(), found.end(),
+                       [](const StreamHead& a, const StreamHead& b) { return *a.due < *b.due; });
     return found;
   }
 
@@ -237,7 +236,9 @@ std::string compare_with_model(Driver& log, std::uint64_t seed, int steps) {
   Blackboard model;
   RandomWork work(seed);
   std::vector<Lease> known;
-  const auto any_lease = [&] { return known.empty() ? Lease{work.holder(), {}, {}} : known[work.below(known.size())]; };
+  const auto any_lease = [&] {
+    return known.empty() ? Lease{work.holder(), {}, {}} : known[work.below(known.size())];
+  };
   for (int step = 0; step < steps; ++step) {
     const std::string where = "step " + std::to_string(step) + ": ";
     const WallTime now(work.now());
@@ -256,8 +257,8 @@ std::string compare_with_model(Driver& log, std::uint64_t seed, int steps) {
         Lease* held = model.current(lease);
         const bool release = work.below(2) == 0;
         const Duration ttl(static_cast<std::int64_t>(work.below(20)));
-        const bool done = release ? log.release(lease).has_value()
-                                  : log.renew(lease, ttl.count(), work.now().count()).has_value();
+        const bool done =
+            release ? log.release(lease).has_value() : log.renew(lease, ttl.count(), work.now().count()).has_value();
         if (done != (held != nullptr)) return where + "renew or release";
         if (held != nullptr && !release) held->expires = now + ttl;
         if (held != nullptr && release) std::erase(model.leases, Lease(*held));
@@ -321,7 +322,8 @@ std::string compare_with_model(Driver& log, std::uint64_t seed, int steps) {
     const auto head = log.head(name);
     if (!head || *head != (stream != nullptr ? std::optional(stream->head) : std::nullopt)) return where + "head";
     const auto records = log.read(name, 0, 1000);
-    if (!records || *records != (stream != nullptr ? stream->records : std::vector<Record>())) return where + "records";
+    if (!records || *records != (stream != nullptr ? stream->records : std::vector<Record>()))
+      return where + "records";
   }
   return "";
 }
