@@ -1,0 +1,6 @@
+#include "journal_host.hpp"
+
+#define JOURNAL_HOST aura::test::SqliteHost
+#include "support/journal_contract.hpp"
+
+static_assert(aura::journal<aura::sqlite::SqliteJournal>);
