@@ -79,7 +79,8 @@ inline void carry_out(const std::shared_ptr<aura::StepCall>& call, Participants&
 inline aura::StepAction action(const std::shared_ptr<Participants>& services, Plan plan) {
   return [services, plan](std::shared_ptr<aura::StepCall> call, const aura::StepInputs&) {
     ++services->calls[(call->compensating() ? "undo " : "act ") + std::string(call->step())];
-    if (plan.takes == aura::Duration::zero()) return carry_out(call, *services, plan);
+    const bool quick = plan.takes == aura::Duration::zero() || call->attempt() > 2;  // in time, sooner or later
+    if (quick) return carry_out(call, *services, plan);
     // Nobody can call it back: it takes effect even if the process that asked is dead by then.
     const aura::AnyRuntime world = call->runtime();
     world.async_wait_for(plan.takes, [services, plan, call = std::move(call)](boost::system::error_code) {

@@ -33,7 +33,7 @@ struct FailureDecision {
   Duration delay{};  ///< before a retry
 };
 
-/// Called on the run's strand; may be called from several threads for different runs. One that throws compensates.
+/// May be called from several threads, for different runs. One that throws compensates.
 template <class P>
 concept compensation_policy = requires(P& policy, const FailureContext& failure) {
   { policy.choose(failure) } -> std::convertible_to<FailureDecision>;

@@ -1,6 +1,8 @@
-// What failed for good, with everything needed to try it again.
+// Dead letters as records: how they are written, bounded and closed. Each is a stream of its own, whose record 0 is the
+// letter; later ones say what was done about it.
 #pragma once
 
+#include <aura/core/dead_letter_sink.hpp>
 #include <aura/core/detail/wire.hpp>
 #include <aura/core/journal.hpp>
 #include <aura/core/result.hpp>
@@ -13,22 +15,6 @@
 namespace aura {
 
 inline constexpr std::string_view dead_letter_kind = "dead_letter";
-
-/// One dead letter. Each is a stream of its own; its record 0 is this, later ones say what was done about it.
-struct DeadLetter {
-  std::string id{};        ///< unique in the journal: "order-17/charge/1"
-  std::string queue{};     ///< which dead letter queue it is in
-  std::string source{};    ///< what sort of work failed ("saga")
-  std::string what{};      ///< for people: "checkout v2 order-17: compensation of charge"
-  std::string redrive{};   ///< where to send it again, in the source's own terms: "order-17 charge"
-  std::string payload{};   ///< what the work was given
-  Error error{};         ///< the last one
-  std::uint32_t attempts = 0;
-  std::uint32_t redrives = 0;  ///< how often it was redriven and came back
-  WallTime first_failure{}, last_failure{};
-
-  friend bool operator==(const DeadLetter&, const DeadLetter&) = default;
-};
 
 /// How a queue is bounded.
 struct DeadLetterLimits {
@@ -64,11 +50,13 @@ inline Record encode_dead_letter(const DeadLetter& letter) {
 inline Result<DeadLetter> decode_dead_letter(const Record& record) {
   if (record.type != "dead.letter" || record.schema > dead_letter_schema)
     return Error{record.schema > dead_letter_schema ? core_errc::newer_format : core_errc::bad_encoding,
-                 ErrorClass::permanent, "a record of type \"" + record.type.substr(0, 40) + "\" schema " +
-                                            std::to_string(record.schema) + " where a dead letter should be"};
+                 ErrorClass::permanent,
+                 "a record of type \"" + record.type.substr(0, 40) + "\" schema " + std::to_string(record.schema) +
+                     " where a dead letter should be"};
   DeadLetter letter;
   WireReader in(record.payload);
-  for (std::string* text : {&letter.id, &letter.queue, &letter.source, &letter.what, &letter.redrive, &letter.payload})
+  for (std::string* text :
+       {&letter.id, &letter.queue, &letter.source, &letter.what, &letter.redrive, &letter.payload})
     *text = in.text();
   if (const auto error = in.error()) letter.error = *error;
   letter.attempts = in.small();
@@ -91,7 +79,8 @@ inline Append write_dead_letter(const DeadLetter& letter, const DeadLetterLimits
                                 {"queue", letter.queue},
                                 {"source", letter.source}};
   append.index = std::move(index);
-  append.birth = StreamBirth{.kind = std::string(dead_letter_kind), .holder = {}, .open_of_kind_max = limits.open_max};
+  append.birth =
+      StreamBirth{.kind = std::string(dead_letter_kind), .holder = {}, .open_of_kind_max = limits.open_max};
   return append;
 }
 

@@ -127,16 +127,21 @@ struct SagaTypes {
 
   template <std::size_t I, fixed_string... Names>
   static constexpr bool names_known(step_names<Names...>) {
-    ([] {
-      if constexpr (index_of(Names.view()) < 0) comes_after_unknown_step<step_at<I>::name, Names>{};
-    }(), ...);
+    (
+        [] {
+          if constexpr (index_of(Names.view()) < 0) comes_after_unknown_step<step_at<I>::name, Names>{};
+        }(),
+        ...);
     return ((index_of(Names.view()) >= 0) && ...);
   }
   template <std::size_t... I>
   static constexpr bool names_sound(std::index_sequence<I...>) {
-    ([] {
-      if constexpr (index_of(step_at<I>::name.view()) != static_cast<int>(I)) name_taken_twice<step_at<I>::name>{};
-    }(), ...);
+    (
+        [] {
+          if constexpr (index_of(step_at<I>::name.view()) != static_cast<int>(I))
+            name_taken_twice<step_at<I>::name>{};
+        }(),
+        ...);
     return ((index_of(step_at<I>::name.view()) == static_cast<int>(I)) && ...) &&
            (names_known<I>(typename step_at<I>::after_type{}) && ...);
   }
@@ -147,15 +152,20 @@ struct SagaTypes {
     return I < 0;
   }
   static constexpr bool graph_sound() {
-    if constexpr (!none<graph.on_a_cycle(), waits_for_itself>()) return false;
-    else if constexpr (!none<graph.without_kind(), step_without_kind>()) return false;
+    if constexpr (!none<graph.on_a_cycle(), waits_for_itself>())
+      return false;
+    else if constexpr (!none<graph.without_kind(), step_without_kind>())
+      return false;
     else if constexpr (graph.other_pivot() >= 0) {
       second_pivot<step_at<static_cast<std::size_t>(graph.other_pivot())>::name,
                    step_at<static_cast<std::size_t>(graph.pivot())>::name>{};
       return false;
-    } else if constexpr (!none<graph.stranded_compensatable(), compensatable_after_pivot>()) return false;
-    else if constexpr (!none<graph.early_retriable(), retriable_before_pivot>()) return false;
-    else return none<graph.mixed_without_pivot(), retriable_without_pivot>();
+    } else if constexpr (!none<graph.stranded_compensatable(), compensatable_after_pivot>())
+      return false;
+    else if constexpr (!none<graph.early_retriable(), retriable_before_pivot>())
+      return false;
+    else
+      return none<graph.mixed_without_pivot(), retriable_without_pivot>();
   }
 
   template <std::size_t I>
@@ -188,14 +198,35 @@ struct SagaTypes {
   }
 
   static constexpr bool sound() {
-    if constexpr (size > saga_steps_max) return too_many_steps<size>{}, false;
-    else if constexpr (!names_sound(std::make_index_sequence<size>{})) return false;
-    else if constexpr (!graph_sound()) return false;
-    else if constexpr (std::is_same_v<input, unknown_type>) return input_not_deducible<step_at<0>::name>{}, false;
-    else if constexpr (!has_codec<input>) return input_without_codec<step_at<0>::name, input>{}, false;
-    else return steps_sound(std::make_index_sequence<size>{});
+    if constexpr (size > saga_steps_max)
+      return too_many_steps<size>{}, false;
+    else if constexpr (!names_sound(std::make_index_sequence<size>{}))
+      return false;
+    else if constexpr (!graph_sound())
+      return false;
+    else if constexpr (std::is_same_v<input, unknown_type>)
+      return input_not_deducible<step_at<0>::name>{}, false;
+    else if constexpr (!has_codec<input>)
+      return input_without_codec<step_at<0>::name, input>{}, false;
+    else
+      return steps_sound(std::make_index_sequence<size>{});
   }
 };
+
+template <>
+struct SagaTypes<> {
+  using input = unknown_type;
+  template <std::size_t>
+  using result = void;
+  static constexpr bool sound() { return false; }
+};
+
+template <fixed_string Name, class... Steps>
+constexpr std::size_t place_of() {
+  constexpr int place = SagaTypes<Steps...>::index_of(Name.view());
+  static_assert(place >= 0, "aura: this saga has no step of that name");
+  return place < 0 ? 0 : static_cast<std::size_t>(place);
+}
 
 }  // namespace detail
 
@@ -216,7 +247,7 @@ class Saga {
  public:
   using input_type = typename types::input;
   template <fixed_string Name>
-  using result_type = typename types::template result<static_cast<std::size_t>(types::index_of(Name.view()))>;
+  using result_type = typename types::template result<detail::place_of<Name, Steps...>()>;
 
   Saga(std::string name, version number, Steps... steps)
       : Saga(std::move(name), number, SagaOptions{}, std::move(steps)...) {}
@@ -233,7 +264,6 @@ class Saga {
   /// the bytes do not parse, saga_errc::unknown_run where the step has no result (it was skipped or never ran).
   template <fixed_string Name>
   Result<result_type<Name>> result(const SagaReport& report) const {
-    static_assert(types::index_of(Name.view()) >= 0, "aura: this saga has no step of that name");
     const std::string* bytes = report.result_of(Name.view());
     if (!bytes)
       return Error{saga_errc::unknown_run, ErrorClass::permanent,
@@ -273,7 +303,8 @@ class Saga {
     out.kind = static_cast<StepKind>(StepType::kind);
     for (const int before : types::template edges<typename StepType::after_type>::indexes)
       out.after.push_back(static_cast<std::uint8_t>(before));
-    out.forward.retry = tuning.retry.value_or(out.kind == StepKind::retriable ? RetryPolicy::forever() : RetryPolicy{});
+    out.forward.retry =
+        tuning.retry.value_or(out.kind == StepKind::retriable ? RetryPolicy::forever() : RetryPolicy{});
     out.forward.timeout = tuning.timeout;
     out.forward.deadline = tuning.deadline;
     out.backward.retry = tuning.undo_retry.value_or(RetryPolicy::forever());

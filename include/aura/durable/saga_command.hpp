@@ -80,8 +80,7 @@ inline Batch leave_saga_command(const SagaCommand& command, std::string_view id,
   append.records.push_back(detail::encode_saga_command(command, at));
   append.index = StreamIndex{.state = "asked"};
   append.index->attributes = Attributes{{"run", command.run.str()}};
-  append.birth =
-      StreamBirth{.kind = std::string(saga_command_kind), .holder = {}, .open_of_kind_max = 10'000};
+  append.birth = StreamBirth{.kind = std::string(saga_command_kind), .holder = {}, .open_of_kind_max = 10'000};
   Batch batch;
   batch.appends.push_back(std::move(append));
   return batch;

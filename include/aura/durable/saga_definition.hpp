@@ -42,7 +42,7 @@ constexpr std::string_view to_string(StepKind kind) noexcept {
   return "unknown";
 }
 
-/// Starts one attempt: decodes its inputs at once, and finishes the call sooner or later. Called on the run's strand.
+/// Starts one attempt: decodes its inputs at once, and finishes the call sooner or later.
 using StepAction = std::function<void(std::shared_ptr<StepCall>, const StepInputs&)>;
 
 /// How one direction of a step, forward or undo, is attempted.
@@ -158,8 +158,7 @@ inline const char* SagaDefinition::complete() {
   }
   if (!detail::topological_order(*this)) return "its steps wait for each other in a cycle";
   for (const std::uint8_t step : order)
-    for (const std::uint8_t before : steps[step].after)
-      ancestors[step] |= ancestors[before] | step_bit(before);
+    for (const std::uint8_t before : steps[step].after) ancestors[step] |= ancestors[before] | step_bit(before);
   for (std::size_t i = 0; i < steps.size(); ++i)
     for (std::size_t j = 0; j < steps.size(); ++j)
       if (ancestors[i] & step_bit(j)) descendants[j] |= step_bit(i);

@@ -49,7 +49,8 @@ struct SagaResolve {
   std::string bytes;  ///< the reason, or, to supply, the encoded result
 };
 
-using SagaInput = std::variant<SagaBegin, SagaAttemptEnded, SagaWoke, SagaResumed, SagaCancel, SagaExpired, SagaResolve>;
+using SagaInput =
+    std::variant<SagaBegin, SagaAttemptEnded, SagaWoke, SagaResumed, SagaCancel, SagaExpired, SagaResolve>;
 
 /// What the shell shall do once the facts are durable. Steps as sets.
 struct SagaActions {
@@ -79,7 +80,8 @@ struct SagaWorld {
 
 /// Everything that should be under way in this state. A shell that resumes a run carries it out.
 inline SagaActions outstanding(const SagaState& state) {
-  return {.attempt = state.progress.in_flight, .wait = state.progress.backing_off,
+  return {.attempt = state.progress.in_flight,
+          .wait = state.progress.backing_off,
           .ended = state.progress.phase == SagaPhase::ended};
 }
 
@@ -87,15 +89,16 @@ namespace detail {
 
 class SagaDecider {
  public:
-  SagaDecider(const SagaDefinition& saga, const SagaState& state, const SagaWorld& world)
-      : saga_(saga), state_(state), world_(world), progress_(state.progress) {}
+  /// The decision is built in place: it is several events long, and this is the hot path.
+  SagaDecider(const SagaDefinition& saga, const SagaState& state, const SagaWorld& world, SagaDecision& decision)
+      : saga_(saga), state_(state), world_(world), progress_(state.progress), decision_(decision) {}
 
-  Result<SagaDecision> decide(SagaInput&& input) {
+  Result<void> decide(SagaInput&& input) {
     const bool resumed = std::holds_alternative<SagaResumed>(input);  // a drained run may have steps to begin
     Result<void> accepted = std::visit([this](auto&& what) { return accept(std::move(what)); }, std::move(input));
     if (!accepted) return accepted.error();
     if (!decision_.events.empty() || resumed) advance();
-    return std::move(decision_);
+    return {};
   }
 
   /// What follows from the progress alone, whatever the input was.
@@ -104,8 +107,6 @@ class SagaDecider {
     if (progress_.phase == SagaPhase::forward) go_forward();
     if (progress_.phase == SagaPhase::compensating) go_back();
   }
-
-  SagaDecision&& take() { return std::move(decision_); }
 
  private:
   Result<void> accept(SagaBegin&& begin) {
@@ -128,7 +129,7 @@ class SagaDecider {
   }
 
   Result<void> accept(SagaWoke&& woke) {
-    const bool due = progress_.phase != SagaPhase::settling && woke.step < saga_.steps.size() &&
+    const bool due = progress_.phase != SagaPhase::settling && !world_.draining && woke.step < saga_.steps.size() &&
                      (progress_.backing_off & step_bit(woke.step));
     if (due) start(woke.step);
     return {};
@@ -138,7 +139,10 @@ class SagaDecider {
     for (StepSet left = progress_.in_flight; left != 0; left &= left - 1) {
       const auto step = static_cast<std::uint8_t>(std::countr_zero(left));
       emit({.type = SagaEventType::interrupted, .step = step, .attempt = state_.steps[step].attempt});
-      if (state_.steps[step].interruptions + 1 > saga_.interruptions_max)
+      if (progress_.phase == SagaPhase::settling && step_bit(step) != saga_.pivot_bit())
+        fail(step, Error{core_errc::cancelled, ErrorClass::cancelled,
+                         "step " + saga_.steps[step].name + " was interrupted while its run went back"});
+      else if (state_.steps[step].interruptions + 1 > saga_.interruptions_max)
         fail(step, Error{saga_errc::interrupted_often, ErrorClass::transient,
                          "step " + saga_.steps[step].name + " was running each of " +
                              std::to_string(saga_.interruptions_max) + " times its process died"});
@@ -188,9 +192,9 @@ class SagaDecider {
       event.type = SagaEventType::skipped;
     } else if (resolve.verb == OperatorVerb::supply) {
       if (undoing)
-        return Error{saga_errc::not_stuck, ErrorClass::permanent,
-                     "a compensation has no result to supply: skip or retry that of " +
-                         saga_.steps[resolve.step].name};
+        return Error{
+            saga_errc::not_stuck, ErrorClass::permanent,
+            "a compensation has no result to supply: skip or retry that of " + saga_.steps[resolve.step].name};
       event.type = SagaEventType::supplied;
     }
     event.bytes = std::move(resolve.bytes);
@@ -225,13 +229,17 @@ class SagaDecider {
       return;
     }
     event.verdict = FailureVerdict::stuck;
-    const bool must_finish = undoing || doubtful_pivot || progress_.past_pivot(saga_) ||
+    const bool must_finish = undoing || doubtful_pivot || pivot_waits_in_doubt() || progress_.past_pivot(saga_) ||
                              saga_.steps[step].kind == StepKind::retriable;
     if (must_finish) return;
-    const FailureDecision choice =
-        saga_.policy.choose({.saga = saga_.name, .run = world_.run, .step = saga_.steps[step].name, .error = error,
-                             .attempts = known.attempt, .interruptions = known.interruptions,
-                             .age = world_.now - state_.started_at, .steps_done = progress_.done});
+    const FailureDecision choice = saga_.policy.choose({.saga = saga_.name,
+                                                        .run = world_.run,
+                                                        .step = saga_.steps[step].name,
+                                                        .error = error,
+                                                        .attempts = known.attempt,
+                                                        .interruptions = known.interruptions,
+                                                        .age = world_.now - state_.started_at,
+                                                        .steps_done = progress_.done});
     if (choice.choice == FailureChoice::compensate) event.verdict = FailureVerdict::go_back;
     if (choice.choice != FailureChoice::retry) return;
     event.verdict = FailureVerdict::retry;
@@ -242,14 +250,18 @@ class SagaDecider {
     const Duration elapsed = world_.now - known.first_at;
     std::optional<Duration> wait = rules.retry.next(known.attempts_spent, error, elapsed, world_.random);
     if (wait && world_.retry_budget_spent) wait = std::max(*wait, rules.retry.cap);
-    if (wait && rules.deadline > Duration::zero() && elapsed + *wait > rules.deadline) return std::nullopt;
+    if (wait && rules.deadline > Duration::zero() && *wait > rules.deadline - elapsed) return std::nullopt;
     return wait;
+  }
+
+  /// Then nothing can go back until the pivot's next attempt, or an operator, says whether it happened.
+  bool pivot_waits_in_doubt() const noexcept {
+    return (saga_.pivot_bit() & progress_.unknown & ~progress_.in_flight) != 0;
   }
 
   void settle() {
     if (progress_.in_flight != 0) return;
-    const StepSet doubtful_pivot = saga_.pivot_bit() & progress_.stuck & progress_.unknown;
-    const bool pivot_stands = (progress_.done & saga_.pivot_bit()) != 0 || doubtful_pivot != 0;
+    const bool pivot_stands = ((progress_.done | progress_.unknown) & saga_.pivot_bit()) != 0;
     emit({.type = pivot_stands ? SagaEventType::went_forward : SagaEventType::compensation_began});
   }
 
@@ -268,8 +280,8 @@ class SagaDecider {
   void go_back() {
     const StepSet pending = progress_.to_undo(saga_);
     if (pending == 0)
-      return emit({.type = SagaEventType::ended,
-                   .outcome = progress_.undone ? RunOutcome::compensated : RunOutcome::failed});
+      return emit(
+          {.type = SagaEventType::ended, .outcome = progress_.undone ? RunOutcome::compensated : RunOutcome::failed});
     for (auto step = saga_.order.rbegin(); step != saga_.order.rend(); ++step) {
       if (!has_room() || world_.draining) return;
       if (!saga_.compensate_in_parallel && (progress_.in_flight | progress_.backing_off) != 0) return;
@@ -328,7 +340,7 @@ class SagaDecider {
   const SagaState& state_;
   const SagaWorld& world_;
   SagaProgress progress_;
-  SagaDecision decision_;
+  SagaDecision& decision_;
 };
 
 }  // namespace detail
@@ -337,7 +349,10 @@ class SagaDecider {
 /// Cost: no allocation besides the events' own text; O(steps) where a step ends.
 inline Result<SagaDecision> decide(const SagaDefinition& saga, const SagaState& state, SagaInput input,
                                    const SagaWorld& world) {
-  return detail::SagaDecider(saga, state, world).decide(std::move(input));
+  SagaDecision decision;
+  Result<void> accepted = detail::SagaDecider(saga, state, world, decision).decide(std::move(input));
+  if (!accepted) return accepted.error();
+  return decision;
 }
 
 }  // namespace aura

@@ -1,6 +1,7 @@
 // The facts a saga's history is made of. A record holds those that one decision made, in order.
 #pragma once
 
+#include <aura/core/detail/boxed.hpp>
 #include <aura/core/error.hpp>
 #include <aura/core/outcome.hpp>
 #include <aura/core/time.hpp>
@@ -59,8 +60,8 @@ struct SagaEvent {
   RunOutcome outcome{};
   WallTime wake_at{};
   std::string bytes{};
-  std::optional<Error> error{};
-  std::optional<SagaBirth> birth{};
+  detail::Boxed<Error> error{};
+  detail::Boxed<SagaBirth> birth{};
 
   friend bool operator==(const SagaEvent&, const SagaEvent&) = default;
 };

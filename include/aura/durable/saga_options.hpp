@@ -26,9 +26,9 @@ struct SagaRunnerOptions {
   /// takes its runs over at once, so no two live processes may share it.
   HolderId holder{};
   Duration lease_ttl = std::chrono::seconds(30);  ///< after that long without a sign its runs can be taken over
-  std::size_t open_runs_max = 1'000'000;          ///< a start beyond it is rejected with `too_many_runs`
-  std::size_t recover_concurrency = 64;           ///< histories read at once
-  std::size_t run_inbox_max = 256;                ///< requests that wait for one run; more are rejected
+  std::size_t open_runs_max = 1'000'000;  ///< a start beyond it is rejected with `too_many_runs`
+  std::size_t recover_concurrency = 64;  ///< histories read at once
+  std::size_t run_inbox_max = 256;  ///< requests that wait for one run; more are rejected
   Duration command_poll = std::chrono::seconds(1);  ///< how often operators' commands are looked for; zero: never
   DeadLetterLimits dead_letters{.queue = "saga"};
   std::optional<RetryBudget::Options> retry_budget{};
@@ -43,12 +43,12 @@ struct SagaStart {
 
 /// What `recover` found.
 struct SagaRecovery {
-  std::size_t resumed = 0;    ///< driven by this runner now
-  std::size_t held = 0;       ///< open, but their definition is missing or does not fit, or their history is bad
+  std::size_t resumed = 0;  ///< driven by this runner now
+  std::size_t held = 0;  ///< open, but their definition is missing or does not fit, or their history is bad
   std::size_t elsewhere = 0;  ///< driven by another holder whose lease stands
 };
 
-// Events. Each is told on the run's strand (RunHeld: during recovery). Views are valid during the call only.
+// Events. Those of one run are told one at a time (RunHeld: during recovery). Views are valid during the call only.
 
 struct RunStarted {
   std::string_view saga, run;

@@ -10,6 +10,7 @@
 #include <aura/durable/saga_error.hpp>
 #include <aura/durable/saga_event.hpp>
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -81,6 +82,11 @@ inline void write_event(WireWriter& out, const SagaEvent& event) {
   }
 }
 
+inline Error read_error(WireReader& in) {
+  std::optional<Error> error = in.error();
+  return error ? std::move(*error) : Error{};
+}
+
 inline SagaEvent read_event(WireReader& in) {
   SagaEvent event;
   event.type = static_cast<SagaEventType>(in.byte());
@@ -105,12 +111,12 @@ inline SagaEvent read_event(WireReader& in) {
       const std::uint8_t verdict = in.byte();
       if (verdict < 1 || verdict > 4) in.fail();
       event.verdict = static_cast<FailureVerdict>(verdict);
-      event.error = in.error();
+      event.error = read_error(in);
       if (event.verdict == FailureVerdict::retry) event.wake_at = WallTime(Duration(in.zigzag()));
       break;
     }
     case SagaEventType::cancel_requested:
-    case SagaEventType::expired: event.error = in.error(); break;
+    case SagaEventType::expired: event.error = read_error(in); break;
     case SagaEventType::compensation_began:
     case SagaEventType::went_forward: break;
     case SagaEventType::retry_asked:

@@ -1,6 +1,7 @@
 // SagaRunner: drives sagas over a journal. The thin shell around the pure engine.
 #pragma once
 
+#include <aura/durable/detail/dead_letter_tasks.hpp>
 #include <aura/durable/detail/saga_recovery.hpp>
 #include <aura/durable/detail/saga_service.hpp>
 #include <aura/durable/saga.hpp>
@@ -61,9 +62,8 @@ class SagaRunner {
   auto recover(Token&& token) {
     return initiate<SagaRecovery>(token, [](Service& service, auto pending) {
       using Task = detail::SagaRecoveryTask<Service>;
-      boost::asio::post(service.home, [task = std::make_shared<Task>(service.self(), std::move(pending))] {
-        task->begin();
-      });
+      boost::asio::post(service.home,
+                        [task = std::make_shared<Task>(service.self(), std::move(pending))] { task->begin(); });
     });
   }
 
@@ -89,9 +89,8 @@ class SagaRunner {
   /// saga_errc::unknown_run where there is none, lost_run where somebody else drives it, draining where the runner stops.
   template <boost::asio::completion_token_for<void(Result<SagaReport>)> Token>
   auto wait(RunId id, Token&& token) {
-    return initiate<SagaReport>(token, [id = std::move(id)](Service& service, auto pending) {
-      service.wait(id, std::move(pending));
-    });
+    return initiate<SagaReport>(
+        token, [id = std::move(id)](Service& service, auto pending) { service.wait(id, std::move(pending)); });
   }
 
   /// `start`, then `wait`.
@@ -102,10 +101,12 @@ class SagaRunner {
         token, [definition = saga.definition(), id = std::move(id), bytes = saga.encode_input(input),
                 more = std::move(extra)](Service& service, auto pending) mutable {
           const auto wait_for_it = [self = service.self(), id,
-                                    answer = std::make_shared<decltype(pending)>(std::move(pending))](
-                                       Result<void> begun) {
-            if (!begun) answer->answer(begun.error());
-            else self->wait(id, std::move(*answer));
+                                    answer =
+                                        std::make_shared<decltype(pending)>(std::move(pending))](Result<void> begun) {
+            if (!begun)
+              answer->answer(begun.error());
+            else
+              self->wait(id, std::move(*answer));
           };
           service.start(definition, id, std::move(bytes), std::move(more),
                         Pending<Result<void>>(wait_for_it, service.executor));
@@ -126,7 +127,8 @@ class SagaRunner {
   /// For an operator: attempts a stuck step, or its stuck compensation, again. saga_errc::not_stuck.
   template <boost::asio::completion_token_for<void(Result<void>)> Token>
   auto retry(RunId id, std::string step, std::string reason, Token&& token) {
-    return resolve(OperatorVerb::retry, std::move(id), std::move(step), std::move(reason), std::forward<Token>(token));
+    return resolve(OperatorVerb::retry, std::move(id), std::move(step), std::move(reason),
+                   std::forward<Token>(token));
   }
   /// Takes a stuck step as done without a result, or a stuck compensation as done. saga_errc::result_needed where a
   /// later step takes the result.
@@ -141,6 +143,22 @@ class SagaRunner {
                    std::forward<Token>(token));
   }
 
+  /// For a DeadLetterQueue: sends a stuck saga's letter again, by a retry of its step under the same idempotency key.
+  /// The retry's own commit closes the letter. Does nothing once the runner is gone.
+  Redriver redriver() const {
+    return
+        [weak = std::weak_ptr<Service>(service_)](const DeadLetter& letter, std::function<void(Result<void>)> done) {
+          const auto service = weak.lock();
+          const std::size_t space = letter.redrive.find(' ');
+          const Result<RunId> run = RunId::parse(std::string_view(letter.redrive).substr(0, space));
+          if (!service || letter.source != "saga" || space == std::string::npos || !run)
+            return done(Error{saga_errc::unknown_run, ErrorClass::permanent,
+                              "dead letter " + letter.id + " is not of a saga that is driven here"});
+          service->resolve(*run, OperatorVerb::retry, std::string_view(letter.redrive).substr(space + 1), "redriven",
+                           {}, Pending<Result<void>>(std::move(done), service->executor));
+        };
+  }
+
   /// Runs by state ("running", "compensating", "stuck", "held", "completed", "compensated", "failed") and attributes.
   /// `query.kind` is filled in. `void(Result<StreamPage>)`.
   template <boost::asio::completion_token_for<void(Result<StreamPage>)> Token>
@@ -153,9 +171,8 @@ class SagaRunner {
   /// what is left, releases the lease and completes. The runner is of no use afterwards. `void(Result<void>)`.
   template <boost::asio::completion_token_for<void(Result<void>)> Token>
   auto drain(Duration patience, Token&& token) {
-    return initiate<void>(token, [patience](Service& service, auto pending) {
-      service.drain(patience, std::move(pending));
-    });
+    return initiate<void>(
+        token, [patience](Service& service, auto pending) { service.drain(patience, std::move(pending)); });
   }
 
   /// Counters of one version of a saga; none where it is not registered.

@@ -44,6 +44,18 @@ struct SagaProgress {
     return saga.pivot >= 0 ? (done & saga.pivot_bit()) != 0 : saga.retriable != 0;
   }
 
+  /// The word that the index holds for it.
+  std::string_view word() const noexcept {
+    switch (phase) {
+      case SagaPhase::ended: return to_string(outcome);
+      case SagaPhase::unborn:
+      case SagaPhase::forward: return stuck ? "stuck" : "running";
+      case SagaPhase::settling:
+      case SagaPhase::compensating: return stuck ? "stuck" : "compensating";
+    }
+    return "unknown";
+  }
+
   void apply(const SagaEvent& event, const SagaDefinition& saga) noexcept;
 };
 
@@ -69,18 +81,6 @@ struct SagaState {
   std::unique_ptr<const Error> failure;  ///< why it went back
 
   bool ended() const noexcept { return progress.phase == SagaPhase::ended; }
-
-  /// The word that the index holds for it.
-  std::string_view word() const noexcept {
-    switch (progress.phase) {
-      case SagaPhase::ended: return to_string(progress.outcome);
-      case SagaPhase::unborn:
-      case SagaPhase::forward: return progress.stuck ? "stuck" : "running";
-      case SagaPhase::settling:
-      case SagaPhase::compensating: return progress.stuck ? "stuck" : "compensating";
-    }
-    return "unknown";
-  }
 };
 
 inline void SagaProgress::apply(const SagaEvent& event, const SagaDefinition& saga) noexcept {
@@ -173,6 +173,7 @@ inline void evolve(SagaState& state, SagaEvent&& event, WallTime at, const SagaD
     case SagaEventType::expired:
       state.failure = std::make_unique<const Error>(event.error ? std::move(*event.error) : Error{});
       break;
+    case SagaEventType::went_forward: state.failure.reset(); break;
     case SagaEventType::compensation_began:  // undoing counts anew
       for (StepState& each : state.steps) {
         each.attempt = each.attempts_spent = each.interruptions = 0;

@@ -51,8 +51,9 @@ class Step {
   static constexpr fixed_string name = Name;
   static constexpr bool has_undo = !std::is_same_v<Undo, detail::no_undo>;
   /// -1 where the author has not said and there is no compensation either.
-  static constexpr int kind =
-      DeclaredKind >= 0 ? DeclaredKind : has_undo ? static_cast<int>(StepKind::compensatable) : -1;
+  static constexpr int kind = DeclaredKind >= 0 ? DeclaredKind
+                              : has_undo        ? static_cast<int>(StepKind::compensatable)
+                                                : -1;
   using action_type = Action;
   using undo_type = Undo;
   using after_type = After;
@@ -80,17 +81,29 @@ class Step {
   /// Without effect: nothing to undo.
   auto pure() && { return std::move(*this).template as<StepKind::pure>(); }
 
-  Step retry(RetryPolicy policy) && { return tuned([&](auto& to) { to.retry = policy; }); }
+  Step retry(RetryPolicy policy) && {
+    return tuned([&](auto& to) { to.retry = policy; });
+  }
   /// Of one attempt. At the timeout its cancellation is signalled and the attempt counts as failed, whether or not
   /// it listens; what it then still answers is ignored.
-  Step timeout(Duration span) && { return tuned([&](auto& to) { to.timeout = span; }); }
+  Step timeout(Duration span) && {
+    return tuned([&](auto& to) { to.timeout = span; });
+  }
   /// Of all attempts together.
-  Step deadline(Duration span) && { return tuned([&](auto& to) { to.deadline = span; }); }
+  Step deadline(Duration span) && {
+    return tuned([&](auto& to) { to.deadline = span; });
+  }
   /// For the compensation. Default: for ever.
-  Step undo_retry(RetryPolicy policy) && { return tuned([&](auto& to) { to.undo_retry = policy; }); }
-  Step undo_timeout(Duration span) && { return tuned([&](auto& to) { to.undo_timeout = span; }); }
+  Step undo_retry(RetryPolicy policy) && {
+    return tuned([&](auto& to) { to.undo_retry = policy; });
+  }
+  Step undo_timeout(Duration span) && {
+    return tuned([&](auto& to) { to.undo_timeout = span; });
+  }
   /// A plain action that blocks: it runs on the runtime's blocking executor.
-  Step blocking() && { return tuned([](auto& to) { to.blocking = true; }); }
+  Step blocking() && {
+    return tuned([](auto& to) { to.blocking = true; });
+  }
   /// Passes each attempt of the action through a guard. A rejection is waited for and burns no attempt. The guard
   /// must outlive the saga's runs; or share it.
   template <guard G>

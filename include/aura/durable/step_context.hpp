@@ -8,7 +8,9 @@
 #include <aura/durable/saga_definition.hpp>
 
 #include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/strand.hpp>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -16,9 +18,8 @@
 
 namespace aura {
 
-/// One attempt of one step, as its author sees it. Valid until the action has completed. An action runs on the run's
-/// strand (a coroutine always, a plain function where nothing else of its run is in flight); it must not be shared
-/// with other threads except where said.
+/// One attempt of one step, as its author sees it. Valid until the action has completed. Attempts of different runs, and
+/// parallel ones of one run, may be on different threads; one attempt is on one thread at a time.
 class StepContext {
  public:
   StepContext(AnyRuntime world, const RunId& run, std::string_view saga, std::string_view step)
@@ -48,10 +49,11 @@ class StepContext {
   /// Signalled when the attempt is given up (timeout, cancelled run, drain). For operations the action starts itself;
   /// a coroutine's own awaits are cancelled without it.
   boost::asio::cancellation_slot cancellation_slot() noexcept { return cancellation_.slot(); }
-  bool cancelled() const noexcept { return cancelled_; }
+  bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
 
-  /// Where a coroutine and an initiated operation of this step run: the run's strand.
-  const boost::asio::any_io_executor& executor() const noexcept { return executor_; }
+  /// Where a coroutine of this step runs and an initiated operation should: a strand of the attempt's own, on which the
+  /// cancellation is signalled too. For a plain function, the host's executor.
+  boost::asio::any_io_executor executor() const { return executor_ ? executor_ : world_.executor(); }
   const AnyRuntime& runtime() const noexcept { return world_; }
 
   /// Waits through the runtime, so that under simulation the waiting is virtual. `void(error_code)`.
@@ -67,7 +69,7 @@ class StepContext {
   std::uint32_t attempt_ = 0;
   std::uint32_t interruptions_ = 0;
   bool compensating_ = false;
-  bool cancelled_ = false;
+  std::atomic<bool> cancelled_{false};
   FencingToken token_{};
   SteadyTime deadline_ = SteadyTime::max();
   TraceContext trace_{};
@@ -89,6 +91,8 @@ class StepCall : public StepContext {
   virtual void finish(Result<StepOutput> output) = 0;
   /// True where a plain function may run at once: nothing else of its run is in flight.
   virtual bool alone() const noexcept = 0;
+  /// Gives the attempt a strand; before an action that is not plain begins.
+  void use_strand() { executor_ = boost::asio::make_strand(world_.executor()); }
   virtual const PayloadRules& payload() const noexcept = 0;
 };
 

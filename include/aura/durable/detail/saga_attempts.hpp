@@ -18,7 +18,7 @@
 
 namespace aura::detail {
 
-/// Everything here runs on the strand of the run that it is given, but for what says otherwise.
+/// Everything here runs inside the run that it is given (`Run::enter`).
 template <class Observer>
 struct SagaAttempts : std::enable_shared_from_this<SagaAttempts<Observer>> {
   using RunType = Run<SagaAttempts>;
@@ -63,11 +63,11 @@ struct SagaAttempts : std::enable_shared_from_this<SagaAttempts<Observer>> {
   /// Decodes the inputs and starts the action; what finishes inside is left in `finished_at_once`.
   static void start(RunType& run, const AttemptPtr& attempt, const StepAction& action) {
     const StepDefinition& step = run.saga->steps[attempt->step_index];
-    std::string_view results[saga_steps_max];
-    for (std::size_t i = 0; i < step.after.size(); ++i) results[i] = run.state.steps[step.after[i]].result;
+    boost::container::small_vector<std::string_view, 8> results;
+    for (const std::uint8_t before : step.after) results.push_back(run.state.steps[before].result);
     const bool took_effect = (run.state.progress.done & step_bit(attempt->step_index)) != 0;
     const std::string_view own = run.state.steps[attempt->step_index].result;
-    const StepInputs inputs{run.state.input, results, took_effect ? &own : nullptr};
+    const StepInputs inputs{run.state.input, results.data(), took_effect ? &own : nullptr};
     StepCall* const outer = std::exchange(call_being_started, attempt.get());
     try {
       action(attempt, inputs);
@@ -77,8 +77,14 @@ struct SagaAttempts : std::enable_shared_from_this<SagaAttempts<Observer>> {
     call_being_started = outer;
   }
 
+  static Result<AnyPermit> ask(const AnyGuard& guard, SteadyTime now, std::string_view step) try {
+    return guard.try_acquire(now);
+  } catch (...) {
+    return error_of_current_exception("the guard of step " + std::string(step));
+  }
+
   bool pass_guard(RunType& run, const StepDefinition& step, Attempt<SagaAttempts>& attempt) {
-    Result<AnyPermit> permit = step.guard.try_acquire(attempt.started);
+    Result<AnyPermit> permit = ask(step.guard, attempt.started, attempt.step());
     if (permit) {
       attempt.permit = std::move(*permit);
       return true;
@@ -108,11 +114,14 @@ struct SagaAttempts : std::enable_shared_from_this<SagaAttempts<Observer>> {
     run->attempts.erase(place);
     in_flight.fetch_sub(1, std::memory_order_relaxed);
     judge_attempt(*run, *attempt, output);
-    RunInput input{.input = SagaAttemptEnded{attempt->step_index, attempt->attempt(), Result<std::string>(std::string())}};
+    RunInput input{.input =
+                       SagaAttemptEnded{attempt->step_index, attempt->attempt(), Result<std::string>(std::string())}};
     auto& ended = std::get<SagaAttemptEnded>(input.input);
     if (output) {
       ended.result = std::move(output->bytes);
-      input.effect = std::move(output->effect);
+      if (output->effect)
+        input.request = std::make_unique<RunRequest>(
+            RunRequest{.reply = {}, .effect = std::move(output->effect), .command_stream = {}, .attributes = {}});
     } else {
       ended.result = output.error();
     }
@@ -135,23 +144,34 @@ struct SagaAttempts : std::enable_shared_from_this<SagaAttempts<Observer>> {
                                   attempt.compensating(), outcome});
   }
 
-  bool retry_budget_spent(const SagaInput& input) {
+  bool retry_budget_spent() {
     if (!budget) return false;
-    const auto* ended = std::get_if<SagaAttemptEnded>(&input);
-    if (!ended || ended->result) return false;
     const std::lock_guard lock(budget_mutex);
-    return !budget->withdraw();
+    return budget->balance() < 1;
+  }
+
+  void pay_for_retries(const SagaDecision& decision) {
+    if (!budget) return;
+    const std::lock_guard lock(budget_mutex);
+    for (const SagaEvent& event : decision.events)
+      if (event.verdict == FailureVerdict::retry) budget->withdraw();
   }
 
   void cancel_attempt(RunType& run, std::uint8_t step) {
     std::erase_if(run.wakes, [&](const StepWake& wake) {
       if (wake.step != step || !wake.guarded) return false;
-      run.inbox.push_back({.input = SagaAttemptEnded{step, run.state.steps[step].attempt, waiting_was_cancelled(run, step)}});
+      run.inbox.push_back(
+          {.input = SagaAttemptEnded{step, run.state.steps[step].attempt, waiting_was_cancelled(run, step)}});
       return true;
     });
     const auto attempts = run.attempts;  // a handler may end an attempt at once
     for (const AttemptPtr& attempt : attempts)
       if (attempt->step_index == step) attempt->cancel();
+  }
+
+  /// The run goes back: there is no point in an action that would only have to be undone.
+  void never_begun(const RunPtr& run, std::uint8_t step) {
+    push(run, {.input = SagaAttemptEnded{step, run->state.steps[step].attempt, waiting_was_cancelled(*run, step)}});
   }
 
   static Error waiting_was_cancelled(const RunType& run, std::uint8_t step) {
@@ -162,8 +182,9 @@ struct SagaAttempts : std::enable_shared_from_this<SagaAttempts<Observer>> {
   // ---- time
 
   void wait_for_retry(RunType& run, std::uint8_t step) {
-    const Duration left = std::clamp(run.state.steps[step].wake_at - world.wall_now(), Duration::zero(),
-                                     longest_wait(run, step));
+    const Duration left =
+        std::clamp(run.state.steps[step].wake_at - world.wall_now(), Duration::zero(), longest_wait(run, step));
+    std::erase_if(run.wakes, [&](const StepWake& wake) { return wake.step == step && !wake.guarded; });
     run.wakes.push_back({step, false, saturating_add(world.steady_now(), left)});
   }
 
@@ -217,8 +238,14 @@ struct SagaAttempts : std::enable_shared_from_this<SagaAttempts<Observer>> {
     });
     for (const StepWake& wake : due) {
       if (run->dropped) return;
-      if (!wake.guarded) push(run, RunInput{.input = SagaWoke{wake.step}});
-      else if (run->state.progress.in_flight & step_bit(wake.step)) begin_attempt(run, wake.step);
+      if (!wake.guarded)
+        push(run, RunInput{.input = SagaWoke{wake.step}});
+      else if (draining.load(std::memory_order_relaxed))
+        continue;  // whoever resumes the run will begin it
+      else if (run->state.progress.phase == SagaPhase::settling)
+        never_begun(run, wake.step);
+      else if (run->state.progress.in_flight & step_bit(wake.step))
+        begin_attempt(run, wake.step);
     }
   }
 

@@ -37,8 +37,9 @@ struct step_without_kind {
 };
 template <fixed_string Step>
 struct compensatable_after_pivot {
-  static_assert(never<Step>, "aura: a step with a compensation must come before the pivot: name it, directly or "
-                             "through others, in the pivot's after<>");
+  static_assert(never<Step>,
+                "aura: a step with a compensation must come before the pivot: name it, directly or "
+                "through others, in the pivot's after<>");
 };
 template <fixed_string Step>
 struct retriable_before_pivot {
@@ -46,8 +47,9 @@ struct retriable_before_pivot {
 };
 template <fixed_string Step>
 struct retriable_without_pivot {
-  static_assert(never<Step>, "aura: a saga without a pivot has either only steps with a compensation or only "
-                             "retriable ones, besides pure steps");
+  static_assert(never<Step>,
+                "aura: a saga without a pivot has either only steps with a compensation or only "
+                "retriable ones, besides pure steps");
 };
 template <fixed_string Step>
 struct undo_of_wrong_kind {
@@ -67,19 +69,22 @@ struct result_without_codec {
 };
 template <fixed_string Step>
 struct input_not_deducible {
-  static_assert(never<Step>, "aura: the saga's input is the first parameter of its first step's action: give that "
-                             "action one signature, neither generic nor overloaded");
+  static_assert(never<Step>,
+                "aura: the saga's input is the first parameter of its first step's action: give that "
+                "action one signature, neither generic nor overloaded");
 };
 template <fixed_string Step, class Action, class... Arguments>
 struct action_does_not_fit {
-  static_assert(never_type<Action>, "aura: the action of this step cannot be called with (the saga's input, the "
-                                    "results of the steps it comes after, and perhaps an aura::StepContext&)");
+  static_assert(never_type<Action>,
+                "aura: the action of this step cannot be called with (the saga's input, the "
+                "results of the steps it comes after, and perhaps an aura::StepContext&)");
 };
 template <fixed_string Step, class Compensation, class Input, class ResultType>
 struct compensation_does_not_fit {
-  static_assert(never_type<Compensation>,
-                "aura: the compensation of this step does not fit its action: it is called with (the saga's input, "
-                "std::optional of the action's result, and perhaps an aura::StepContext&); the result may be left out");
+  static_assert(
+      never_type<Compensation>,
+      "aura: the compensation of this step does not fit its action: it is called with (the saga's input, "
+      "std::optional of the action's result, and perhaps an aura::StepContext&); the result may be left out");
 };
 template <std::size_t Steps>
 struct too_many_steps {
@@ -133,7 +138,8 @@ struct StepGraph {
     if (pivot() < 0) return -1;
     const StepSet before_pivot = ancestors()[static_cast<std::size_t>(pivot())];
     for (std::size_t i = 0; i < N; ++i)
-      if (kind[i] == static_cast<int>(StepKind::retriable) && (before_pivot & step_bit(i))) return static_cast<int>(i);
+      if (kind[i] == static_cast<int>(StepKind::retriable) && (before_pivot & step_bit(i)))
+        return static_cast<int>(i);
     return -1;
   }
   constexpr int mixed_without_pivot() const {

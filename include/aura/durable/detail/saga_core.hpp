@@ -1,10 +1,11 @@
 // The runner's inner loop: take an input, decide, commit, and only then act.
 //
-// One run is serialised on its strand, and has one commit under way at a time. Nothing is told to anybody, and no
+// One run is serialised, and has one commit under way at a time. Nothing is told to anybody, and no
 // action begins, before the commit that says so has completed.
 #pragma once
 
 #include <aura/durable/detail/saga_attempts.hpp>
+#include <aura/durable/detail/saga_extras.hpp>
 #include <aura/durable/saga_command.hpp>
 #include <aura/durable/saga_record.hpp>
 
@@ -13,6 +14,7 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -25,29 +27,32 @@ namespace aura::detail {
 template <journal Journal, class Observer>
 struct SagaCore : SagaAttempts<Observer> {
   using Base = SagaAttempts<Observer>;
+  using Base::draining, Base::executor, Base::in_flight, Base::observer, Base::options, Base::stopped, Base::timers,
+      Base::world;
   using typename Base::AttemptPtr;
   using typename Base::RunPtr;
   using typename Base::RunType;
-  using Base::draining, Base::executor, Base::in_flight, Base::observer, Base::options, Base::stopped, Base::timers,
-      Base::world;
 
   SagaCore(AnyRuntime runtime, Journal& storage, SagaRunnerOptions chosen, Observer listener)
-      : Base(runtime, std::move(chosen), std::move(listener)), log(storage), dice_seed(runtime.random("saga runner")()) {}
+      : Base(runtime, std::move(chosen), std::move(listener)),
+        log(storage),
+        dice_seed(runtime.random("saga runner")()) {}
 
   std::shared_ptr<SagaCore> self() { return std::static_pointer_cast<SagaCore>(this->shared_from_this()); }
 
   /// The first commit of a run found its stream there already.
   virtual void already_begun(const RunPtr& run) = 0;
 
-  // ---- inputs, on the run's strand
+  // ---- inputs, inside the run
 
   void push(const RunPtr& run, RunInput input) override {
     if (run->dropped)
-      return input.reply.answer(Error{saga_errc::lost_run, ErrorClass::permanent,
-                                      "run " + run->id.str() + " is no longer driven here"});
-    if (run->inbox.size() >= options.run_inbox_max && input.reply)
-      return input.reply.answer(Error{saga_errc::too_many_runs, ErrorClass::rejected,
-                                      "too many requests wait for run " + run->id.str()});
+      return input.answer(
+          Error{saga_errc::lost_run, ErrorClass::permanent, "run " + run->id.str() + " is no longer driven here"});
+    if (!run->pending && run->inbox.empty()) return take(run, std::move(input));
+    if (run->inbox.size() >= options.run_inbox_max && (input.has_reply() || input.has_command()))
+      return input.answer(
+          Error{saga_errc::too_many_runs, ErrorClass::rejected, "too many requests wait for run " + run->id.str()});
     run->inbox.push_back(std::move(input));
     process(run);
   }
@@ -63,18 +68,25 @@ struct SagaCore : SagaAttempts<Observer> {
   void take(const RunPtr& run, RunInput next) {
     Random random(dice_seed ^ dice_count.fetch_add(1, std::memory_order_relaxed));
     const WallTime now = world.wall_now();
-    const SagaWorld sees{.run = run->id.str(), .now = now, .random = random,
-                         .retry_budget_spent = this->retry_budget_spent(next.input), .draining = draining.load()};
-    Result<SagaDecision> decision = decide(*run->saga, run->state, std::move(next.input), sees);
-    if (!decision) return refuse(run, std::move(next), decision.error());
-    if (decision->events.empty()) {
-      act(run, decision->actions);
-      return accept_without_events(run, std::move(next));
+    const SagaWorld sees{.run = run->id.str(),
+                         .now = now,
+                         .random = random,
+                         .retry_budget_spent = this->retry_budget_spent(),
+                         .draining = draining.load()};
+    auto pending = std::make_unique<PendingCommit>();
+    Result<void> accepted =
+        SagaDecider(*run->saga, run->state, sees, pending->decision).decide(std::move(next.input));
+    if (!accepted) return refuse(next, accepted.error());
+    this->pay_for_retries(pending->decision);
+    if (pending->decision.events.empty()) {
+      act(run, pending->decision.actions);
+      return accept_without_events(next);
     }
-    run->pending = std::make_unique<PendingCommit>(
-        PendingCommit{.decision = std::move(*decision), .cause = std::move(next), .at = now});
+    pending->cause = std::move(next);
+    pending->at = now;
+    run->pending = std::move(pending);
     busy.fetch_add(1, std::memory_order_relaxed);
-    add_extras(*run, *run->pending);
+    add_extras(*run, *run->pending, options.dead_letters);
     commit(run);
   }
 
@@ -90,9 +102,11 @@ struct SagaCore : SagaAttempts<Observer> {
     batch.appends.reserve(1 + pending.extras.size());
     batch.appends.push_back(std::move(append));
     for (const Append& extra : pending.extras) batch.appends.push_back(extra);
-    batch.effect = pending.cause.effect;
-    log.commit(std::move(batch), boost::asio::bind_executor(run->strand, [self = self(), run](Result<void> outcome) {
-                 outcome ? self->committed(run) : self->not_committed(run, outcome.error());
+    if (pending.cause.has_effect()) batch.effect = pending.cause.request->effect;
+    log.commit(std::move(batch), boost::asio::bind_executor(executor, [self = self(), run](Result<void> outcome) {
+                 run->enter([self, outcome = std::move(outcome)](const RunPtr& entered) {
+                   outcome ? self->committed(entered) : self->not_committed(entered, outcome.error());
+                 });
                }));
   }
 
@@ -106,9 +120,9 @@ struct SagaCore : SagaAttempts<Observer> {
       observe(*run, event);
       evolve(run->state, std::move(event), done->at, *run->saga);
     }
-    run->indexed_word = run->state.word();
+    run->indexed_word = run->state.progress.word();
     run->indexed_due = earliest_wake(run->state);
-    done->cause.reply.answer({});
+    done->cause.answer({});
     done.reset();
     act(run, actions);
     process(run);
@@ -118,19 +132,47 @@ struct SagaCore : SagaAttempts<Observer> {
   void not_committed(const RunPtr& run, const Error& error) {
     if (run->dropped) return;
     PendingCommit& pending = *run->pending;
-    const bool by_effect = pending.cause.effect && !is_journal_trouble(error);
+    const bool by_effect = pending.cause.has_effect() && !is_journal_trouble(error);
     if (by_effect) return effect_failed(run, error);
     if (error.is(journal_errc::kind_full) && !pending.extras.empty()) return commit_without_letters(run);
-    if (error.is(journal_errc::version_conflict) && !pending.extras.empty()) return commit_without_extras(run);
-    if (error.is(journal_errc::version_conflict) && run->version == 0) return already_begun(run);
-    if (error.is(journal_errc::version_conflict) || error.is(journal_errc::fenced)) return lose(run, error);
+    if (error.is(journal_errc::version_conflict)) return look_into_conflict(run, error);
+    if (error.is(journal_errc::fenced)) return lose(run, error);
+    if (run->version == 0 && error.error_class() == ErrorClass::permanent) return abandon(run, error);
+    delay_commit(run, error);
+  }
+
+  void delay_commit(const RunPtr& run, const Error& error) {
     notify(observer, CommitDelayed{run->saga->name, run->id.str(), error});
     if (stopped.load()) return;
     const RetryPolicy patience{.attempts_max = 0, .cap = std::chrono::seconds(5)};
-    world.async_wait_for(patience.backoff_max(++pending.tries),
-                         boost::asio::bind_executor(run->strand, [self = self(), run](boost::system::error_code) {
-                           if (!run->dropped && run->pending && !self->stopped.load()) self->commit(run);
+    world.async_wait_for(patience.backoff_max(++run->pending->tries),
+                         boost::asio::bind_executor(executor, [self = self(), run](boost::system::error_code) {
+                           run->enter([self](const RunPtr& entered) {
+                             if (!entered->dropped && entered->pending && !self->stopped.load())
+                               self->commit(entered);
+                           });
                          }));
+  }
+
+  /// Whose version was it? The record may be ours, from a try whose answer was lost; or somebody else's; or there is
+  /// none, and what conflicts is a letter or a command that goes with it.
+  void look_into_conflict(const RunPtr& run, const Error& error) {
+    log.read(saga_stream(run->id), run->version, 1,
+             boost::asio::bind_executor(executor, [self = self(), run, error](Result<std::vector<Record>> found) {
+               run->enter([self, error, found = std::move(found)](const RunPtr& entered) {
+                 if (!entered->dropped && entered->pending) self->judge_conflict(entered, error, found);
+               });
+             }));
+  }
+
+  void judge_conflict(const RunPtr& run, const Error& error, const Result<std::vector<Record>>& found) {
+    const PendingCommit& pending = *run->pending;
+    if (!found) return delay_commit(run, found.error());
+    if (found->empty() && !pending.extras.empty()) return commit_without_extras(run);
+    const bool ours = pending.tries > 0 && !found->empty() &&
+                      found->front() == encode_saga_record(pending.decision.events, pending.at, run->trace);
+    if (ours) return committed(run);
+    run->version == 0 && !found->empty() ? already_begun(run) : lose(run, error);
   }
 
   /// An effect that refused has failed the attempt that asked for it; nothing was recorded.
@@ -151,15 +193,38 @@ struct SagaCore : SagaAttempts<Observer> {
     commit(run);
   }
 
-  /// A letter or a command that somebody else has closed is no reason to hold up the run.
+  /// A letter that somebody else has closed, or that was never written, is no reason to hold up the run, nor is one of
+  /// a name that is taken. What remains then is a command, and it was carried out already.
   void commit_without_extras(const RunPtr& run) {
-    if (!run->pending->cause.command_stream.empty()) {  // then the command is carried out already
-      run->pending.reset();
-      busy.fetch_sub(1, std::memory_order_relaxed);
-      return process(run);
+    PendingCommit& pending = *run->pending;
+    const auto closes_letter = [&](const Append& extra) {
+      return !extra.birth && !(pending.cause.has_command() && extra.stream == pending.cause.request->command_stream);
+    };
+    const auto letters =
+        std::stable_partition(pending.extras.begin(), pending.extras.end(), std::not_fn(closes_letter));
+    if (letters != pending.extras.end()) {
+      for (auto letter = letters; letter != pending.extras.end(); ++letter) close_as_it_is(std::move(*letter));
+      pending.extras.erase(letters, pending.extras.end());
+      return commit(run);
     }
-    std::erase_if(run->pending->extras, [](const Append& extra) { return !extra.birth; });
-    commit(run);
+    if (!pending.cause.has_command()) return commit_without_letters(run);
+    run->pending.reset();
+    busy.fetch_sub(1, std::memory_order_relaxed);
+    process(run);
+    if (draining.load(std::memory_order_relaxed)) this->drain_progress();
+  }
+
+  /// A letter that was noted on since (a redrive that failed) has another version: closed in a commit of its own.
+  void close_as_it_is(Append closing) {
+    const std::string stream = closing.stream;
+    log.head(stream, boost::asio::bind_executor(executor, [self = self(), closing = std::move(closing)](
+                                                              Result<std::optional<StreamHead>> head) mutable {
+               if (!head || !*head || !(*head)->open) return;
+               closing.expected_version = (*head)->version;
+               Batch batch;
+               batch.appends.push_back(std::move(closing));
+               self->log.commit(std::move(batch), boost::asio::bind_executor(self->executor, [](Result<void>) {}));
+             }));
   }
 
   /// Why a commit failed that the journal itself is to blame for, and not an effect.
@@ -169,21 +234,30 @@ struct SagaCore : SagaAttempts<Observer> {
   }
 
   std::optional<StreamIndex> changed_index(const RunType& run, const PendingCommit& pending) const {
-    SagaState ahead;  // only what the word and the due time depend on
-    ahead.progress = run.state.progress;
+    SagaProgress ahead = run.state.progress;
     WallTime due = WallTime::max();
-    for (const SagaEvent& event : pending.decision.events) ahead.progress.apply(event, *run.saga);
-    for (StepSet left = ahead.progress.backing_off; left != 0; left &= left - 1)
+    for (const SagaEvent& event : pending.decision.events) ahead.apply(event, *run.saga);
+    for (StepSet left = ahead.backing_off; left != 0; left &= left - 1)
       due = std::min(due, wake_of(run, pending, static_cast<std::uint8_t>(std::countr_zero(left))));
     const std::string_view word = ahead.word();
     if (run.version != 0 && word == run.indexed_word && due == run.indexed_due) return std::nullopt;
-    StreamIndex index{.state = std::string(word), .open = !ahead.ended()};
+    StreamIndex index{.state = std::string(word), .open = ahead.phase != SagaPhase::ended};
     if (due != WallTime::max()) index.due = due;
     if (run.version == 0) {
-      index.attributes = run.birth_attributes;
+      index.attributes = pending.cause.request ? pending.cause.request->attributes : Attributes{};
       index.attributes->emplace_back("saga", run.saga->name);
     }
     return index;
+  }
+
+  /// Makes the index say again how a run is that it calls held.
+  void show(const RunPtr& run) {
+    Append append{.stream = saga_stream(run->id), .expected_version = run->version, .token = run->token};
+    append.index = StreamIndex{.state = std::string(run->state.progress.word())};
+    if (const WallTime due = earliest_wake(run->state); due != WallTime::max()) append.index->due = due;
+    Batch batch;
+    batch.appends.push_back(std::move(append));
+    log.commit(std::move(batch), boost::asio::bind_executor(executor, [](Result<void>) {}));
   }
 
   static WallTime wake_of(const RunType& run, const PendingCommit& pending, std::uint8_t step) {
@@ -199,57 +273,16 @@ struct SagaCore : SagaAttempts<Observer> {
     return due;
   }
 
-  // ---- dead letters and commands: what joins the commit
-
-  void add_extras(const RunType& run, PendingCommit& pending) {
-    for (StepSet left = pending.decision.actions.dead_letter; left != 0; left &= left - 1)
-      pending.extras.push_back(
-          write_dead_letter(letter_for(run, pending, static_cast<std::uint8_t>(std::countr_zero(left))),
-                            options.dead_letters));
-    for (StepSet left = pending.decision.actions.close_letter; left != 0; left &= left - 1) {
-      const auto step = static_cast<std::size_t>(std::countr_zero(left));
-      const SagaEvent& first = pending.decision.events.front();
-      pending.extras.push_back(close_dead_letter(
-          letter_id(run.id, run.saga->steps[step], run.state.steps[step]), 1,
-          first.type == SagaEventType::retry_asked ? "redriven" : "resolved",
-          std::string(to_string(first.type)) + ": " + (first.error ? std::string(first.error->message()) : first.bytes),
-          pending.at));
-    }
-    if (!pending.cause.command_stream.empty())
-      pending.extras.push_back(close_saga_command(pending.cause.command_stream, "done", {}, pending.at));
-  }
-
-  DeadLetter letter_for(const RunType& run, const PendingCommit& pending, std::uint8_t index) const {
-    const StepDefinition& step = run.saga->steps[index];
-    const StepState& known = run.state.steps[index];
-    const bool undoing = run.state.progress.phase == SagaPhase::compensating;
-    DeadLetter letter{.queue = options.dead_letters.queue, .source = "saga"};
-    letter.id = run.id.str() + "/" + step.name + "/" + std::to_string(known.stuck_count + 1);
-    letter.what = run.saga->name + " v" + std::to_string(run.saga->version) + " " + run.id.str() + ": " +
-                  (undoing ? "compensation of " : "step ") + step.name;
-    letter.redrive = run.id.str() + " " + step.name;
-    letter.payload = run.state.input;
-    for (const SagaEvent& event : pending.decision.events)
-      if (event.type == SagaEventType::attempt_failed && event.step == index) letter.error = *event.error;
-    letter.attempts = known.attempt;
-    letter.redrives = known.stuck_count;
-    letter.first_failure = known.error ? known.failed_first : pending.at;
-    letter.last_failure = pending.at;
-    return letter;
-  }
-
   // ---- answers to inputs that record nothing
 
-  void refuse(const RunPtr& run, RunInput cause, const Error& error) {
-    cause.reply.answer(error);
-    if (!cause.command_stream.empty()) close_command(cause.command_stream, "refused", std::string(error.message()));
-    (void)run;
+  void refuse(const RunInput& cause, const Error& error) {
+    cause.answer(error);
+    if (cause.has_command()) close_command(cause.request->command_stream, "refused", std::string(error.message()));
   }
 
-  void accept_without_events(const RunPtr& run, RunInput cause) {
-    cause.reply.answer({});
-    if (!cause.command_stream.empty()) close_command(cause.command_stream, "done", "nothing was left to do");
-    (void)run;
+  void accept_without_events(const RunInput& cause) {
+    cause.answer({});
+    if (cause.has_command()) close_command(cause.request->command_stream, "done", "nothing was left to do");
   }
 
   /// Where this fails, the command is found again at the next poll.
@@ -279,6 +312,7 @@ struct SagaCore : SagaAttempts<Observer> {
     const Duration age = world.wall_now() - run->state.started_at;
     notify(observer, RunEnded{run->saga->name, run->id.str(), report.outcome, age});
     for (auto& waiter : run->waiters) waiter.answer(report);
+    process(run);  // requests that came too late are told so
     drop(run);
   }
 
@@ -292,9 +326,9 @@ struct SagaCore : SagaAttempts<Observer> {
   /// Answers whoever waits with an error and lets go of the run. Its history stands as committed.
   void abandon(const RunPtr& run, const Error& told) {
     if (run->dropped) return;
-    if (run->pending) run->pending->cause.reply.answer(told);
+    if (run->pending) run->pending->cause.answer(told);
     if (std::exchange(run->pending, nullptr)) busy.fetch_sub(1, std::memory_order_relaxed);
-    for (RunInput& input : run->inbox) input.reply.answer(told);
+    for (RunInput& input : run->inbox) input.answer(told);
     for (auto& waiter : run->waiters) waiter.answer(told);
     drop(run);
   }
@@ -330,7 +364,7 @@ struct SagaCore : SagaAttempts<Observer> {
   const std::uint64_t dice_seed;
   std::atomic<std::uint64_t> dice_count{0};
   std::atomic<std::int64_t> busy{0};  ///< commits under way
-  std::mutex mutex;                   ///< guards the map; never held while anything of the user's runs
+  std::mutex mutex;  ///< guards the map; never held while anything of the user's runs
   std::unordered_map<std::string_view, RunPtr> runs;  ///< open ones; keyed by the id in the run itself
 };
 

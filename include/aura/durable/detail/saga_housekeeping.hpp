@@ -39,10 +39,10 @@ struct SagaHousekeeping : std::enable_shared_from_this<SagaHousekeeping<Service>
     if (now >= renew_at) return renew();
     if (now >= poll_at) return poll();
     if (now >= prune_at) return prune();
-    service->world.async_wait_until(
-        std::min({renew_at, poll_at, prune_at}),
-        boost::asio::bind_cancellation_slot(service->housekeeping.slot(),
-                                            on_home([self = self()](boost::system::error_code) { self->next_round(); })));
+    service->world.async_wait_until(std::min({renew_at, poll_at, prune_at}),
+                                    boost::asio::bind_cancellation_slot(
+                                        service->housekeeping.slot(),
+                                        on_home([self = self()](boost::system::error_code) { self->next_round(); })));
   }
 
   void renew() {
@@ -51,7 +51,8 @@ struct SagaHousekeeping : std::enable_shared_from_this<SagaHousekeeping<Service>
     if (!lease) return;
     service->log.renew_lease(*lease, service->options.lease_ttl, service->world.wall_now(),
                              on_home([self = self()](Result<Lease> renewed) {
-                               if (renewed) self->service->take_lease(*renewed);
+                               if (renewed)
+                                 self->service->take_lease(*renewed);
                                else if (renewed.error().is(journal_errc::lease_lost))
                                  return self->service->lease_lost(renewed.error());
                                self->next_round();
@@ -62,15 +63,20 @@ struct SagaHousekeeping : std::enable_shared_from_this<SagaHousekeeping<Service>
 
   void poll() {
     poll_at = saturating_add(service->world.steady_now(), service->options.command_poll);
-    StreamQuery query{.kind = std::string(saga_command_kind), .open = true, .limit = 256};
+    next_commands({});
+  }
+
+  void next_commands(std::string after) {
+    StreamQuery query{.kind = std::string(saga_command_kind), .open = true, .limit = 256, .after = std::move(after)};
     service->log.find(std::move(query), on_home([self = self()](Result<StreamPage> page) {
-                        if (page) self->commands = std::move(*page);
+                        self->commands = page ? std::move(*page) : StreamPage{};
                         self->read_command();
                       }));
   }
 
   void read_command() {
-    if (commands.streams.empty() || service->stopped.load()) return next_round();
+    if (service->stopped.load()) return;
+    if (commands.streams.empty()) return commands.next.empty() ? next_round() : next_commands(commands.next);
     std::string stream = std::move(commands.streams.back().stream);
     commands.streams.pop_back();
     service->log.read(stream, 0, 1, on_home([self = self(), stream](Result<std::vector<Record>> records) {
@@ -97,7 +103,8 @@ struct SagaHousekeeping : std::enable_shared_from_this<SagaHousekeeping<Service>
       case SagaVerb::supply: return SagaResolve{OperatorVerb::supply, step, std::move(command.bytes)};
       case SagaVerb::cancel: break;
     }
-    return SagaCancel{Error{core_errc::cancelled, ErrorClass::cancelled, "cancelled by an operator: " + command.bytes}};
+    return SagaCancel{
+        Error{core_errc::cancelled, ErrorClass::cancelled, "cancelled by an operator: " + command.bytes}};
   }
 
   /// A run that is open elsewhere is somebody else's to answer for.

@@ -27,17 +27,20 @@ struct HistoryReader : std::enable_shared_from_this<HistoryReader<Journal, Done>
       : log(storage), executor(std::move(where)), stream(std::move(name)), done(std::move(then)) {}
 
   void next() {
-    log.read(stream, records.size(), history_page,
-             boost::asio::bind_executor(executor, [self = this->shared_from_this()](Result<std::vector<Record>> page) {
-               self->take(std::move(page));
-             }));
+    log.read(
+        stream, records.size(), history_page,
+        boost::asio::bind_executor(executor, [self = this->shared_from_this()](Result<std::vector<Record>> page) {
+          self->take(std::move(page));
+        }));
   }
 
   void take(Result<std::vector<Record>> page) {
     if (!page) return done(std::move(page));
     const bool last = page->size() < history_page;
-    if (records.empty()) records = std::move(*page);
-    else records.insert(records.end(), std::make_move_iterator(page->begin()), std::make_move_iterator(page->end()));
+    if (records.empty())
+      records = std::move(*page);
+    else
+      records.insert(records.end(), std::make_move_iterator(page->begin()), std::make_move_iterator(page->end()));
     if (records.size() > history_records_max)
       return done(Error{core_errc::too_large, ErrorClass::permanent,
                         stream + " has more than " + std::to_string(history_records_max) + " records"});
@@ -53,7 +56,8 @@ struct HistoryReader : std::enable_shared_from_this<HistoryReader<Journal, Done>
 
 template <journal Journal, class Done>
 void load_history(Journal& log, boost::asio::any_io_executor executor, std::string stream, Done done) {
-  std::make_shared<HistoryReader<Journal, Done>>(log, std::move(executor), std::move(stream), std::move(done))->next();
+  std::make_shared<HistoryReader<Journal, Done>>(log, std::move(executor), std::move(stream), std::move(done))
+      ->next();
 }
 
 struct LoadedRun {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,8 +45,12 @@ struct SagaRecoveryTask : std::enable_shared_from_this<SagaRecoveryTask<Service>
   void claim(StreamPage page) {
     after = std::move(page.next);
     std::vector<std::string> wanted;
-    for (const StreamHead& head : page.streams)
-      if (!service->find_run(std::string_view(head.stream).substr(sizeof("saga/") - 1))) wanted.push_back(head.stream);
+    were_held.clear();
+    for (const StreamHead& head : page.streams) {
+      if (service->find_run(std::string_view(head.stream).substr(sizeof("saga/") - 1))) continue;
+      if (head.state == "held") were_held.insert(head.stream);
+      wanted.push_back(head.stream);
+    }
     if (wanted.empty()) return page_done();
     const std::size_t asked = wanted.size();
     const auto lease = service->lease_now();
@@ -75,28 +80,35 @@ struct SagaRecoveryTask : std::enable_shared_from_this<SagaRecoveryTask<Service>
   void loaded(const ClaimedStream& claimed, Result<std::vector<Record>> records) {
     --loading;
     const auto id = RunId::parse(std::string_view(claimed.stream).substr(sizeof("saga/") - 1));
-    if (!records || !id) hold(claimed, records ? id.error() : records.error());
-    else if (Result<LoadedRun> run = service->build(*id, *records); !run) hold(claimed, run.error());
-    else if (service->stopped.load()) return fail(stopped_error());
-    else resume(*id, claimed, std::move(*run), records->size());
+    if (!records || !id)
+      hold(claimed, records ? id.error() : records.error());
+    else if (Result<LoadedRun> run = service->build(*id, *records); !run)
+      hold(claimed, run.error());
+    else if (service->stopped.load())
+      return fail(stopped_error());
+    else
+      resume(*id, claimed, std::move(*run), records->size());
     load_more();
   }
 
   void resume(const RunId& id, const ClaimedStream& claimed, LoadedRun loaded_run, std::size_t version) {
-    auto [run, is_new] = service->enter(id, loaded_run.saga);
+    const auto prepare = [&](auto& made) {
+      made.state = std::move(loaded_run.state);
+      made.trace = loaded_run.trace;
+      made.version = version;
+      made.token = claimed.token;
+      if (made.state.deadline != WallTime::max())
+        made.expires = saturating_add(service->world.steady_now(),
+                                      std::max(Duration::zero(), made.state.deadline - service->world.wall_now()));
+    };
+    constexpr std::size_t no_bound = static_cast<std::size_t>(-1);  // they are open, whatever the options say now
+    auto [run, is_new] = service->enter(id, loaded_run.saga, no_bound, prepare);
     if (!run || !is_new) return;
     ++found.resumed;
-    run->state = std::move(loaded_run.state);
-    run->trace = loaded_run.trace;
-    run->version = version;
-    run->token = claimed.token;
-    run->indexed_word = {};  // also where the index calls it held: the next commit says how it is
-    if (run->state.deadline != WallTime::max())
-      run->expires = saturating_add(service->world.steady_now(),
-                                    std::max(Duration::zero(), run->state.deadline - service->world.wall_now()));
-    boost::asio::post(run->strand, [service = service, run = run] {
-      service->push(run, RunInput{.input = SagaResumed{}});
-      if (!run->dropped) service->reschedule(run);
+    run->post([service = service, was_held = were_held.contains(claimed.stream)](const auto& entered) {
+      if (was_held) service->show(entered);
+      service->push(entered, RunInput{.input = SagaResumed{}});
+      if (!entered->dropped) service->reschedule(entered);
     });
   }
 
@@ -127,6 +139,7 @@ struct SagaRecoveryTask : std::enable_shared_from_this<SagaRecoveryTask<Service>
   SagaRecovery found;
   std::string after;
   std::vector<ClaimedStream> streams;
+  std::set<std::string> were_held;
   std::size_t taken = 0, loading = 0;
 };
 

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <aura/core/detail/pending_handler.hpp>
+#include <aura/durable/detail/serializer.hpp>
 #include <aura/durable/detail/timer_heap.hpp>
 #include <aura/durable/saga_counters.hpp>
 #include <aura/durable/saga_engine.hpp>
 #include <aura/durable/saga_report.hpp>
 #include <aura/durable/step_context.hpp>
 
+#include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 
 #include <atomic>
@@ -20,27 +22,44 @@
 
 namespace aura::detail {
 
-using RunStrand = boost::asio::strand<boost::asio::any_io_executor>;
-
 /// A registered definition with what is counted of it.
 struct RegisteredSaga {
   std::shared_ptr<const SagaDefinition> definition;
   std::shared_ptr<SagaCounters> counters;
 };
 
+/// What comes with an input now and then.
+struct RunRequest {
+  PendingHandler<Result<void>> reply{};
+  Effect effect{};               ///< of the attempt that ended
+  std::string command_stream{};  ///< the operator's command that this carries out
+  Attributes attributes{};       ///< of a run that begins
+};
+
 /// Something that happened to a run and waits for its turn.
 struct RunInput {
   SagaInput input;
-  PendingHandler<Result<void>> reply{};
-  Effect effect{};                 ///< of the attempt that ended
-  std::string command_stream{};    ///< the operator's command that this carries out
-  TraceContext trace{};
+  std::unique_ptr<RunRequest> request{};
+
+  void answer(Result<void> outcome) const {
+    if (request) request->reply.answer(std::move(outcome));
+  }
+  bool has_reply() const noexcept { return request && request->reply; }
+  bool has_effect() const noexcept { return request && request->effect; }
+  bool has_command() const noexcept { return request && !request->command_stream.empty(); }
 };
+
+inline RunInput requested(SagaInput input, PendingHandler<Result<void>> reply, std::string command_stream = {}) {
+  return {
+      std::move(input),
+      std::make_unique<RunRequest>(RunRequest{
+          .reply = std::move(reply), .effect = {}, .command_stream = std::move(command_stream), .attributes = {}})};
+}
 
 /// A decision on its way into the journal.
 struct PendingCommit {
-  SagaDecision decision;
-  RunInput cause;
+  SagaDecision decision{};
+  RunInput cause{SagaResumed{}};
   WallTime at{};
   std::vector<Append> extras{};  ///< dead letters and commands, in the same commit
   std::uint32_t tries = 0;
@@ -56,15 +75,14 @@ struct StepWake {
 template <class Core>
 struct Attempt;
 
-/// Everything but what the timer heap and the map own belongs to the run's strand.
+/// Everything but what the timer heap and the map own is touched inside `enter` only.
 template <class Core>
 struct Run : std::enable_shared_from_this<Run<Core>> {
   Run(std::shared_ptr<Core> owner, RunId name, RegisteredSaga registered)
       : core(std::move(owner)),
         id(std::move(name)),
         saga(std::move(registered.definition)),
-        counters(std::move(registered.counters)),
-        strand(boost::asio::make_strand(core->executor)) {}
+        counters(std::move(registered.counters)) {}
 
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
@@ -72,16 +90,27 @@ struct Run : std::enable_shared_from_this<Run<Core>> {
     if (timer_slot != not_in_heap) core->timers->remove(*this);
   }
 
+  /// Runs `f(run)` serialised with everything else of this run; the caller is on the executor.
+  template <class F>
+  void enter(F f) {
+    serializer.enter([self = this->shared_from_this(), f = std::move(f)]() mutable { f(self); });
+  }
+  /// The same from anywhere.
+  template <class F>
+  void post(F f) {
+    boost::asio::post(core->executor,
+                      [self = this->shared_from_this(), f = std::move(f)]() mutable { self->enter(std::move(f)); });
+  }
+
   std::shared_ptr<Core> core;
   RunId id;
   std::shared_ptr<const SagaDefinition> saga;
   std::shared_ptr<SagaCounters> counters;
-  RunStrand strand;
+  Serializer serializer{};
   SagaState state{};
   std::uint64_t version = 0;
   FencingToken token{};
   TraceContext trace{};
-  Attributes birth_attributes{};
   std::vector<RunInput> inbox{};
   std::unique_ptr<PendingCommit> pending{};
   std::vector<std::shared_ptr<Attempt<Core>>> attempts{};
@@ -111,7 +140,6 @@ struct Attempt final : StepCall, std::enable_shared_from_this<Attempt<Core>> {
     compensating_ = run_held->state.progress.phase == SagaPhase::compensating;
     token_ = run_held->token;
     trace_ = run_held->trace;
-    executor_ = run_held->strand;
     only_one = std::popcount(run_held->state.progress.in_flight) == 1;
   }
 
@@ -121,7 +149,7 @@ struct Attempt final : StepCall, std::enable_shared_from_this<Attempt<Core>> {
       finished_at_once.emplace(std::move(output));
       return;
     }
-    boost::asio::post(run_held->strand, [self = this->shared_from_this(), out = std::move(output)]() mutable {
+    run_held->post([self = this->shared_from_this(), out = std::move(output)](const auto&) mutable {
       self->run_held->core->attempt_ended(self, std::move(out));
     });
   }
@@ -129,9 +157,13 @@ struct Attempt final : StepCall, std::enable_shared_from_this<Attempt<Core>> {
   const PayloadRules& payload() const noexcept override { return run_held->saga->payload; }
 
   void set_deadline(SteadyTime when) noexcept { deadline_ = when; }
+  /// The signal goes out where the operation runs: slots are not for several threads.
   void cancel() {
-    cancelled_ = true;
-    cancellation_.emit(boost::asio::cancellation_type::terminal);
+    cancelled_.store(true, std::memory_order_relaxed);
+    if (executor_)
+      boost::asio::post(executor_, [self = this->shared_from_this()] {
+        self->cancellation_.emit(boost::asio::cancellation_type::terminal);
+      });
   }
 
   std::shared_ptr<Run<Core>> run_held;

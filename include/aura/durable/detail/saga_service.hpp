@@ -18,10 +18,10 @@ namespace aura::detail {
 template <journal Journal, class Observer>
 struct SagaService final : SagaCore<Journal, Observer> {
   using Core = SagaCore<Journal, Observer>;
-  using typename Core::RunPtr;
-  using typename Core::RunType;
   using Core::busy, Core::draining, Core::executor, Core::in_flight, Core::log, Core::mutex, Core::observer,
       Core::options, Core::runs, Core::stopped, Core::timers, Core::world;
+  using typename Core::RunPtr;
+  using typename Core::RunType;
 
   SagaService(AnyRuntime runtime, Journal& storage, SagaRunnerOptions chosen, Observer listener)
       : Core(runtime, storage, std::move(chosen), std::move(listener)), home(boost::asio::make_strand(executor)) {}
@@ -52,8 +52,8 @@ struct SagaService final : SagaCore<Journal, Observer> {
       lease.reset();
     }
     for (const RunPtr& run : open_runs())
-      boost::asio::post(run->strand, [self = self(), run, error] {
-        if (!run->dropped) self->lose(run, error);
+      run->post([self = self(), error](const RunPtr& entered) {
+        if (!entered->dropped) self->lose(entered, error);
       });
     house_kept = false;
   }
@@ -107,15 +107,15 @@ struct SagaService final : SagaCore<Journal, Observer> {
     if (!known.definition || known.definition->fingerprint != saga->fingerprint)
       return reply.answer(Error{saga_errc::definition_missing, ErrorClass::permanent,
                                 "saga " + saga->name + " v" + std::to_string(saga->version) + " is not registered"});
-    auto [run, is_new] = enter(id, known);
+    auto [run, is_new] = enter(id, known, options.open_runs_max, [](RunType&) {});
     if (!run)
-      return reply.answer(Error{saga_errc::too_many_runs, ErrorClass::rejected,
-                                "run " + id.str() + " was refused: " + std::to_string(options.open_runs_max) +
-                                    " runs are open"});
-    boost::asio::post(run->strand, [self = self(), run = run, is_new = is_new, saga, bytes = std::move(*input),
-                                    more = std::move(extra), answer = std::move(reply)]() mutable {
-      is_new ? self->begin_run(run, std::move(bytes), std::move(more), std::move(answer))
-             : self->begun_before(run, *saga, bytes, std::move(answer));
+      return reply.answer(why_no_start(id).value_or(
+          Error{saga_errc::too_many_runs, ErrorClass::rejected,
+                "run " + id.str() + " was refused: " + std::to_string(options.open_runs_max) + " runs are open"}));
+    run->post([self = self(), is_new = is_new, saga, bytes = std::move(*input), more = std::move(extra),
+               answer = std::move(reply)](const RunPtr& entered) mutable {
+      is_new ? self->begin_run(entered, std::move(bytes), std::move(more), std::move(answer))
+             : self->begun_before(entered, saga, std::move(bytes), std::move(more), std::move(answer));
     });
   }
 
@@ -129,13 +129,16 @@ struct SagaService final : SagaCore<Journal, Observer> {
     return std::nullopt;
   }
 
-  /// The run of that id and whether it is new; no run where there is no room.
-  std::pair<RunPtr, bool> enter(const RunId& id, const RegisteredSaga& saga) {
+  /// The run of that id and whether it is new; no run where there is no room or no lease. `prepare` is given a new one
+  /// before anybody can find it.
+  template <class Prepare>
+  std::pair<RunPtr, bool> enter(const RunId& id, const RegisteredSaga& saga, std::size_t runs_max, Prepare prepare) {
     const std::lock_guard lock(mutex);
     if (const auto found = runs.find(id.str()); found != runs.end()) return {found->second, false};
-    if (runs.size() >= options.open_runs_max) return {nullptr, false};
+    if (!lease || runs.size() >= runs_max) return {nullptr, false};
     auto run = std::make_shared<RunType>(this->shared_from_this(), id, saga);
     run->token = lease->token;
+    prepare(*run);
     runs.emplace(run->id.str(), run);
     return {run, true};
   }
@@ -149,16 +152,27 @@ struct SagaService final : SagaCore<Journal, Observer> {
     }
     for (const StepDefinition& step : saga.steps) birth.steps.push_back(step.name);
     run->trace = extra.trace;
-    run->birth_attributes = std::move(extra.attributes);
-    this->push(run, RunInput{.input = SagaBegin{std::move(birth), std::move(input)}, .reply = std::move(reply)});
-    run->birth_attributes.shrink_to_fit();
+    RunInput begin = requested(SagaBegin{std::move(birth), std::move(input)}, std::move(reply));
+    begin.request->attributes = std::move(extra.attributes);
+    this->push(run, std::move(begin));
   }
 
-  void begun_before(const RunPtr& run, const SagaDefinition& saga, const std::string& input,
-                    PendingHandler<Result<void>> reply) {
+  /// Answers once the run's first commit is durable, as its first start does.
+  void begun_before(const RunPtr& run, const std::shared_ptr<const SagaDefinition>& saga, std::string input,
+                    SagaStart extra, PendingHandler<Result<void>> reply) {
+    if (run->version == 0 && run->dropped)  // that commit was refused
+      return start(saga, run->id, std::move(input), std::move(extra), std::move(reply));
+    if (run->version == 0 && !run->pending)  // its first start is on its way here
+      return run->post([self = self(), saga, bytes = std::move(input), more = std::move(extra),
+                        answer = std::move(reply)](const RunPtr& entered) mutable {
+        self->begun_before(entered, saga, std::move(bytes), std::move(more), std::move(answer));
+      });
     const std::string& begun_with =
-        run->version == 0 && run->pending ? run->pending->decision.events.front().bytes : run->state.input;
-    reply.answer(same_start(run->id, *run->saga, begun_with, saga, input));
+        run->version == 0 ? run->pending->decision.events.front().bytes : run->state.input;
+    const Result<void> same = same_start(run->id, *run->saga, begun_with, *saga, input);
+    if (!same || run->version != 0) return reply.answer(same);
+    constexpr SagaWoke nothing{saga_steps_max};  // waits for its turn behind that commit
+    this->push(run, requested(nothing, std::move(reply)));
   }
 
   static Result<void> same_start(const RunId& id, const SagaDefinition& begun, std::string_view begun_with,
@@ -171,21 +185,29 @@ struct SagaService final : SagaCore<Journal, Observer> {
 
   /// Another process, or this one long ago, has begun it: compare with what its history says.
   void already_begun(const RunPtr& run) override {
-    log.read(saga_stream(run->id), 0, 1, boost::asio::bind_executor(run->strand, [self = self(), run](
-                                                                      Result<std::vector<Record>> records) {
-               if (run->dropped) return;
-               const SagaEvent& asked = run->pending->decision.events.front();
-               Result<void> answer = records ? Result<void>{} : records.error();
-               if (records && !records->empty()) {
-                 Result<SagaEvents> events = decode_saga_record(records->front());
-                 if (!events) answer = events.error();
-                 else answer = same_birth(run->id, events->front(), asked);
-               }
-               PendingHandler<Result<void>> reply = std::move(run->pending->cause.reply);
-               self->abandon(run, Error{saga_errc::lost_run, ErrorClass::permanent,
-                                        "run " + run->id.str() + " is not driven here"});
-               reply.answer(std::move(answer));
+    log.read(saga_stream(run->id), 0, 1,
+             boost::asio::bind_executor(executor, [self = self(), run](Result<std::vector<Record>> records) {
+               run->enter([self, records = std::move(records)](const RunPtr& entered) {
+                 self->compare_births(entered, records);
+               });
              }));
+  }
+
+  void compare_births(const RunPtr& run, const Result<std::vector<Record>>& records) {
+    if (run->dropped) return;
+    const SagaEvent& asked = run->pending->decision.events.front();
+    Result<void> answer = records ? Result<void>{} : records.error();
+    if (records && !records->empty()) {
+      Result<SagaEvents> events = decode_saga_record(records->front());
+      if (!events)
+        answer = events.error();
+      else
+        answer = same_birth(run->id, events->front(), asked);
+    }
+    PendingHandler<Result<void>> reply = std::move(run->pending->cause.request->reply);
+    this->abandon(run,
+                  Error{saga_errc::lost_run, ErrorClass::permanent, "run " + run->id.str() + " is not driven here"});
+    reply.answer(std::move(answer));
   }
 
   static Result<void> same_birth(const RunId& id, const SagaEvent& begun, const SagaEvent& asked) {
@@ -198,9 +220,14 @@ struct SagaService final : SagaCore<Journal, Observer> {
 
   void wait(const RunId& id, PendingHandler<Result<SagaReport>> waiter) {
     if (const RunPtr run = find_run(id.str()))
-      return boost::asio::post(run->strand, [self = self(), run, answer = std::move(waiter)]() mutable {
-        if (!run->dropped) run->waiters.push_back(std::move(answer));
-        else self->report_from_journal(run->id, std::move(answer));
+      return run->post([self = self(), answer = std::move(waiter)](const RunPtr& entered) mutable {
+        if (!entered->dropped && entered->waiters.size() >= self->options.run_inbox_max)
+          answer.answer(
+              Error{saga_errc::too_many_runs, ErrorClass::rejected, "too many wait for run " + entered->id.str()});
+        else if (!entered->dropped)
+          entered->waiters.push_back(std::move(answer));
+        else
+          self->report_from_journal(entered->id, std::move(answer));
       });
     report_from_journal(id, std::move(waiter));
   }
@@ -219,9 +246,8 @@ struct SagaService final : SagaCore<Journal, Observer> {
   }
 
   Result<LoadedRun> build(const RunId& id, const std::vector<Record>& records) {
-    return build_run(id, records, [this](const std::string& name, std::uint32_t number) {
-      return registered(name, number);
-    });
+    return build_run(id, records,
+                     [this](const std::string& name, std::uint32_t number) { return registered(name, number); });
   }
 
   // ---- requests for one run
@@ -229,13 +255,10 @@ struct SagaService final : SagaCore<Journal, Observer> {
   void request(const RunId& id, SagaInput input, std::string command_stream, PendingHandler<Result<void>> reply) {
     const RunPtr run = find_run(id.str());
     if (!run)
-      return reply.answer(Error{saga_errc::unknown_run, ErrorClass::permanent,
-                                "run " + id.str() + " is not open here"});
-    boost::asio::post(run->strand, [self = self(), run, what = std::move(input), stream = std::move(command_stream),
-                                    answer = std::move(reply)]() mutable {
-      self->push(run, RunInput{.input = std::move(what), .reply = std::move(answer),
-                               .command_stream = std::move(stream)});
-    });
+      return reply.answer(
+          Error{saga_errc::unknown_run, ErrorClass::permanent, "run " + id.str() + " is not open here"});
+    run->post([self = self(), input = requested(std::move(input), std::move(reply), std::move(command_stream))](
+                  const RunPtr& entered) mutable { self->push(entered, std::move(input)); });
   }
 
   void resolve(const RunId& id, OperatorVerb verb, std::string_view step, std::string bytes,
@@ -256,10 +279,11 @@ struct SagaService final : SagaCore<Journal, Observer> {
     boost::asio::post(home, [self = self(), patience, answer = std::move(reply)]() mutable {
       self->drained.push_back(std::move(answer));
       self->world.async_wait_for(
-          patience, boost::asio::bind_cancellation_slot(
-                        self->drain_limit.slot(), boost::asio::bind_executor(self->home, [self](boost::system::error_code) {
-                          self->stop_and_answer();
-                        })));
+          patience,
+          boost::asio::bind_cancellation_slot(
+              self->drain_limit.slot(), boost::asio::bind_executor(self->home, [self](boost::system::error_code) {
+                self->stop_and_answer();
+              })));
       self->drain_progress();
     });
   }
@@ -296,18 +320,18 @@ struct SagaService final : SagaCore<Journal, Observer> {
     timers->stop();
     boost::asio::post(home, [self = self()] { self->housekeeping.emit(boost::asio::cancellation_type::terminal); });
     for (const RunPtr& run : open_runs())
-      boost::asio::post(run->strand, [self = self(), run] {
-        self->abandon(run, Error{saga_errc::draining, ErrorClass::cancelled,
-                                 "run " + run->id.str() + " goes on where the runner is started again"});
+      run->post([self = self()](const RunPtr& entered) {
+        self->abandon(entered, Error{saga_errc::draining, ErrorClass::cancelled,
+                                     "run " + entered->id.str() + " goes on where the runner is started again"});
       });
   }
 
-  RunStrand home;  ///< lease, commands, draining
+  boost::asio::strand<boost::asio::any_io_executor> home;  ///< lease, commands, draining
   std::optional<Lease> lease;  ///< under `mutex`
   std::map<std::pair<std::string, std::uint32_t>, RegisteredSaga> sagas;  ///< under `mutex`
-  boost::asio::cancellation_signal housekeeping, drain_limit;             // on `home`
-  std::vector<PendingHandler<Result<void>>> drained;                      // on `home`
-  bool house_kept = false;                                                // on `home`
+  boost::asio::cancellation_signal housekeeping, drain_limit;  // on `home`
+  std::vector<PendingHandler<Result<void>>> drained;  // on `home`
+  bool house_kept = false;  // on `home`
 };
 
 }  // namespace aura::detail

@@ -23,8 +23,10 @@ Result<StepOutput> to_output(T&& returned, const PayloadRules& rules) {
   using Value = std::remove_cvref_t<T>;
   if constexpr (is_result<Value>) {
     if (!returned) return returned.error();
-    if constexpr (std::is_same_v<Value, Result<void>>) return StepOutput{};
-    else return to_output(*std::forward<T>(returned), rules);
+    if constexpr (std::is_same_v<Value, Result<void>>)
+      return StepOutput{};
+    else
+      return to_output(*std::forward<T>(returned), rules);
   } else if constexpr (std::is_same_v<Value, WithEffect<void>>) {
     return StepOutput{.bytes = {}, .effect = std::move(returned.effect)};
   } else if constexpr (is_with_effect<Value>) {
@@ -85,7 +87,8 @@ struct ActionFrame {
         [&](const Args&... each) {
           if constexpr (std::is_invocable_v<F&, const Args&..., StepContext&, InitiationHandler<T>>)
             f(each..., context, std::move(handler));
-          else f(each..., std::move(handler));
+          else
+            f(each..., std::move(handler));
         },
         args);
   }
@@ -95,8 +98,10 @@ template <class F, class Frame>
 void run_plain(F& f, StepCall& call, const Frame& frame) {
   Result<StepOutput> output = StepOutput{};
   try {
-    if constexpr (std::is_void_v<decltype(frame.call(f, call))>) frame.call(f, call);
-    else output = to_output(frame.call(f, call), call.payload());
+    if constexpr (std::is_void_v<decltype(frame.call(f, call))>)
+      frame.call(f, call);
+    else
+      output = to_output(frame.call(f, call), call.payload());
   } catch (...) {
     output = error_of_current_exception(culprit(call));
   }
@@ -125,6 +130,7 @@ void start_action(F& f, std::shared_ptr<StepCall> call, Frame&& frame, bool bloc
   if constexpr (is_initiation<F>) {
     using T = typename F::value_type;
     auto kept = std::make_shared<Frame>(std::move(frame));
+    call->use_strand();
     InitiationHandler<T> handler(call, kept);
     try {
       kept->template initiate<T>(f.initiate, *call, handler);
@@ -133,10 +139,13 @@ void start_action(F& f, std::shared_ptr<StepCall> call, Frame&& frame, bool bloc
     }
   } else if constexpr (is_awaitable<std::remove_cvref_t<decltype(frame.call(f, *call))>>) {
     auto kept = std::make_shared<Frame>(std::move(frame));
+    call->use_strand();
     const boost::asio::cancellation_slot slot = call->cancellation_slot();
     const boost::asio::any_io_executor executor = call->executor();
+    // The slot is the call's own, and Asio touches it once more after the coroutine has let go of the call.
+    auto done = [alive = call](std::exception_ptr) {};
     boost::asio::co_spawn(executor, run_coroutine(f, std::move(call), std::move(kept)),
-                          boost::asio::bind_cancellation_slot(slot, [](std::exception_ptr) {}));
+                          boost::asio::bind_cancellation_slot(slot, std::move(done)));
   } else {
     if (!blocking && call->alone()) return run_plain(f, *call, frame);
     const auto executor = blocking ? call->runtime().blocking_executor() : call->runtime().executor();

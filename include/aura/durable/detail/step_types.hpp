@@ -85,8 +85,10 @@ class InitiationHandler;
 /// Calls `f` with the arguments and, where it takes one, the context.
 template <class F, class... Args>
 decltype(auto) call_action(F& f, StepContext& context, Args&... args) {
-  if constexpr (std::is_invocable_v<F&, Args&..., StepContext&>) return f(args..., context);
-  else return f(args...);
+  if constexpr (std::is_invocable_v<F&, Args&..., StepContext&>)
+    return f(args..., context);
+  else
+    return f(args...);
 }
 
 template <class F, class... Args>

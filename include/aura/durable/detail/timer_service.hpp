@@ -19,8 +19,8 @@
 
 namespace aura::detail {
 
-/// `T` is what TimerHeap asks for, has a `strand`, and is held by shared_ptr. `set` and `remove` may be called from any
-/// thread; `on_due` is called on the member's strand. A call may come early (a time that was moved back is kept), never
+/// `T` is what TimerHeap asks for, is held by shared_ptr, and has `post(f)`, through which `on_due` is called. `set` and
+/// `remove` may be called from any thread. A call may come early (a time that was moved back is kept), never
 /// late. Bounded by the number of members.
 template <class T>
 class TimerService : public std::enable_shared_from_this<TimerService<T>> {
@@ -90,7 +90,8 @@ class TimerService : public std::enable_shared_from_this<TimerService<T>> {
       }
     }
     for (std::shared_ptr<T>& member : due)
-      boost::asio::post(member->strand, [self = this->shared_from_this(), member] { self->on_due(member); });
+      member->post(
+          [self = this->shared_from_this()](const std::shared_ptr<T>& due_member) { self->on_due(due_member); });
     arm();
   }
 
