@@ -1,0 +1,133 @@
+// What happens to a request, and how it is taken back.
+#pragma once
+
+#include "ledger.hpp"
+#include "request.hpp"
+#include "workers.hpp"
+
+#include <aura/durable/saga.hpp>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace gateway {
+
+/// What the steps reach for. Outlives every run.
+struct Services {
+  Ledger& ledger;
+  Workers& workers;
+  Faults faults;
+  double speed = 1;  ///< so many seconds of the trace pass in one second of the runtime
+
+  aura::Duration span(std::chrono::nanoseconds of_trace) const {
+    return aura::Duration(static_cast<aura::Duration::rep>(static_cast<double>(of_trace.count()) / speed));
+  }
+};
+
+/// What a worker gives back; a real one gives the text too.
+struct Answer {
+  std::uint32_t worker = 0;
+  std::uint32_t tokens = 0;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Answer, worker, tokens)
+
+/// Of what cannot go back any more, or is going back: then the saga is stuck, and a person decides.
+inline constexpr std::uint32_t attempts_before_stuck = 4;
+
+namespace detail {
+
+/// An attempt that the dice let fail before it reached the ledger.
+inline aura::Result<void> reach_ledger(const Services& at, const Request& request, const aura::StepContext& step) {
+  if (!at.faults.happens(at.faults.ledger_busy, step.step(), request.row, step.attempt())) return {};
+  return fault(aura::ErrorClass::transient, "the ledger is busy");
+}
+
+inline aura::Result<void> refund(const Services& at, const Request& request, aura::StepContext& step) {
+  // As many attempts in a row as it has, and then it is stuck: until an operator asks for one more.
+  if (step.attempt() <= attempts_before_stuck && at.faults.happens(at.faults.refund_broken, "refund", request.row))
+    return fault(aura::ErrorClass::transient, "the refund was not accepted");
+  return at.ledger.refund(step);
+}
+
+/// Occupies its slot for as long as the worker takes. Has no effect but that, so there is nothing to undo.
+inline boost::asio::awaitable<aura::Result<Answer>> infer(const Services& at, Request request, std::uint32_t worker,
+                                                          aura::StepContext& step) {
+  using boost::asio::use_awaitable;
+  using std::chrono::minutes;
+  const std::chrono::nanoseconds span = at.workers.occupy(request, worker);
+  if (at.faults.happens(at.faults.prompt_refused, "prompt", request.row))
+    co_return fault(aura::ErrorClass::permanent, "the worker refused the prompt");
+  if (at.faults.happens(at.faults.worker_error, "worker", request.row, step.attempt())) {
+    co_await step.wait(at.span(span / 3), use_awaitable);
+    co_return fault(aura::ErrorClass::transient, fmt::format("worker {} was restarted", worker));
+  }
+  if (at.faults.happens(at.faults.worker_hangs, "hang", request.row, step.attempt()))
+    co_await step.wait(at.span(minutes(10)), use_awaitable);
+  co_await step.wait(at.span(span), use_awaitable);
+  at.workers.leave(request.row);
+  co_return Answer{worker, request.generated_tokens};
+}
+
+}  // namespace detail
+
+/// reserve → place → infer → bill → deliver → settle. A failure up to `deliver` goes back: what was billed is refunded,
+/// the slot is freed, the quota released. Once the answer is delivered the saga only goes forward.
+inline auto make_saga(Services& at) {
+  using namespace std::chrono_literals;
+  using aura::Result;
+  using aura::StepContext;
+  const aura::RetryPolicy thrice{.attempts_max = 3, .base = at.span(200ms), .cap = at.span(10s)};
+  aura::RetryPolicy patiently = thrice;
+  patiently.attempts_max = attempts_before_stuck;
+  aura::RetryPolicy on = aura::RetryPolicy::forever();
+  on.base = at.span(200ms);
+  on.cap = at.span(30s);
+
+  const auto reserve = [&at](const Request& request, StepContext& step) -> Result<void> {
+    if (auto reached = detail::reach_ledger(at, request, step); !reached) return reached;
+    return at.ledger.reserve(request, step);
+  };
+  const auto release = [&at](const Request& request, StepContext& step) { return at.ledger.release(request, step); };
+
+  const auto place = [&at](const Request& request) { return at.workers.place(request.row); };
+  const auto leave = [&at](const Request& request) { at.workers.leave(request.row); };
+
+  const auto infer = [&at](const Request& request, std::uint32_t worker, StepContext& step) {
+    return detail::infer(at, request, worker, step);
+  };
+
+  const auto bill = [&at](const Request& request, const Answer& answer, StepContext& step) -> Result<void> {
+    if (auto reached = detail::reach_ledger(at, request, step); !reached) return reached;
+    return at.ledger.bill(request, price_nano_usd(request.context_tokens, answer.tokens), step);
+  };
+  const auto refund = [&at](const Request& request, StepContext& step) { return detail::refund(at, request, step); };
+
+  const auto deliver = [&at](const Request& request, const Answer&, StepContext& step) -> Result<void> {
+    if (at.faults.happens(at.faults.client_gone, "client", request.row))
+      return fault(aura::ErrorClass::permanent, "the client has hung up");
+    return at.ledger.deliver(step);
+  };
+
+  const auto settle = [&at](const Request& request, StepContext& step) -> Result<void> {
+    if (step.attempt() <= attempts_before_stuck && at.faults.happens(at.faults.settle_broken, "settle", request.row))
+      return fault(aura::ErrorClass::transient, "the settlement was not accepted");
+    return at.ledger.settle(request, step);
+  };
+
+  return aura::Saga{
+      "request",
+      aura::version{1},
+      aura::step<"reserve">(reserve).undo(release).retry(thrice).undo_retry(on).blocking(),
+      aura::step<"place">(place).undo(leave).after<"reserve">().retry(on).guard_by(at.workers),
+      aura::step<"infer">(infer).pure().after<"place">().retry(thrice).timeout(at.span(60s)),
+      aura::step<"bill">(bill).undo(refund).after<"infer">().retry(thrice).undo_retry(patiently).blocking(),
+      aura::step<"deliver">(deliver).pivot().after<"infer", "bill">().retry(on).blocking(),
+      aura::step<"settle">(settle).retriable().after<"deliver">().retry(patiently).blocking()};
+}
+
+}  // namespace gateway
