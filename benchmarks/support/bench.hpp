@@ -110,15 +110,16 @@ class Suite {
   }
 
   /// A row from figures that were measured elsewhere. `baseline` is its name and its median.
-  void add(const Row& row, const std::vector<double>& figures, std::optional<std::pair<std::string, double>> baseline) {
+  void add(const Row& row, const std::vector<double>& figures,
+           std::optional<std::pair<std::string, double>> baseline) {
     if (!wants(row.name) || figures.empty()) return;
     const auto [min, max] = std::minmax_element(figures.begin(), figures.end());
     const double median = median_of(figures);
     const std::string_view better = row.better == Better::lower ? "lower" : "higher";
     const auto shown = [](double figure) { return fmt::format("{:.{}f}", figure, figure >= 1000 ? 0 : 3); };
 
-    std::string line = fmt::format("{:<40} {:>12} {:<9} [{} .. {}] {} runs", row.name, shown(median), row.unit, shown(*min),
-                                   shown(*max), figures.size());
+    std::string line = fmt::format("{:<40} {:>12} {:<9} [{} .. {}] {} runs", row.name, shown(median), row.unit,
+                                   shown(*min), shown(*max), figures.size());
     std::string beside = R"("baseline": null, "ratio": null)";
     if (baseline) {
       const double ratio = median / baseline->second;
@@ -130,7 +131,8 @@ class Suite {
     std::fflush(stdout);
     json_.push_back(fmt::format(
         R"({{"name": "{}", "unit": "{}", "median": {}, "min": {}, "max": {}, "runs": {}, {}, "better": "{}"}})",
-        escaped(row.name), escaped(row.unit), number(median), number(*min), number(*max), figures.size(), beside, better));
+        escaped(row.name), escaped(row.unit), number(median), number(*min), number(*max), figures.size(), beside,
+        better));
   }
 
   /// Writes the JSON file where one was asked for: an array of rows. Returns what main returns.
