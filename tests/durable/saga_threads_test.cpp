@@ -59,6 +59,29 @@ TEST_CASE("a task may enter again, and may hold the last reference to what owns 
   REQUIRE(watch.expired());
 }
 
+TEST_CASE("a runner, and then its context, may be destroyed with everything in flight, and nothing is leaked") {
+  std::shared_ptr<int> watched = std::make_shared<int>(0);
+  {
+    asio::io_context context;
+    asio::thread_pool blocking(1);
+    aura::AsioRuntime runtime(context.get_executor(), blocking.get_executor(), 1);
+    aura::MemoryJournal journal(runtime);
+    aura::Saga saga{"waits", version{1},
+                    step<"wait">([kept = watched](const int&, aura::StepContext& context_of_step) -> asio::awaitable<void> {
+                      ++*kept;
+                      co_await context_of_step.wait(1h, asio::use_awaitable);
+                    }).pure()};
+    auto runner = std::make_unique<aura::SagaRunner<aura::MemoryJournal>>(
+        runtime, journal, aura::SagaRunnerOptions{.holder = aura::HolderId{"brief"}});
+    runner->add(saga).value();
+    runner->recover([](aura::Result<aura::SagaRecovery>) {});
+    while (!runner->counts("waits", version{1}) || context.poll() > 0) {}
+    runner->run(saga, aura::RunId{"r"}, 1, [](aura::Result<aura::SagaReport>) {});
+    while (*watched == 0) context.run_one();
+  }
+  REQUIRE(watched.use_count() == 1);  // the saga's definition, its attempt and all that held them are gone
+}
+
 TEST_CASE("sagas of every style run on several threads, are cancelled, timed out and drained, and each is answered",
           "[threads]") {
   asio::thread_pool pool(4), blocking(2);

@@ -26,7 +26,8 @@ struct StepTuning {
 }  // namespace detail
 
 /// An action that is started and calls a handler later: `f(input, results…, [context,] handler)`, where the handler
-/// takes an `aura::Result<T>` and may be called on any thread, once.
+/// takes an `aura::Result<T>` and may be called on any thread, once. Where it is the first step's action, so that the
+/// saga's input is read off it, its handler's type must be named: `std::function<void(aura::Result<T>)>`.
 template <class T, class F>
 struct Initiation {
   using value_type = T;

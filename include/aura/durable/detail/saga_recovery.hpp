@@ -30,6 +30,7 @@ struct SagaRecoveryTask : std::enable_shared_from_this<SagaRecoveryTask<Service>
                                on_home([self = self()](Result<Lease> lease) {
                                  if (!lease) return self->fail(lease.error());
                                  self->service->take_lease(*lease);
+                                 self->service->keep_house();
                                  self->next_page();
                                }));
   }
@@ -125,7 +126,6 @@ struct SagaRecoveryTask : std::enable_shared_from_this<SagaRecoveryTask<Service>
   void page_done() {
     if (service->stopped.load()) return fail(stopped_error());
     if (!after.empty()) return next_page();
-    service->keep_house();
     reply.answer(found);
   }
 

@@ -319,8 +319,8 @@ struct SagaService final : SagaCore<Journal, Observer> {
     if (stopped.exchange(true)) return;
     timers->stop();
     boost::asio::post(home, [self = self()] { self->housekeeping.emit(boost::asio::cancellation_type::terminal); });
-    for (const RunPtr& run : open_runs())
-      run->post([self = self()](const RunPtr& entered) {
+    for (const RunPtr& run : open_runs())  // at once: a host may destroy its context without running it again
+      run->enter([self = self()](const RunPtr& entered) {
         self->abandon(entered, Error{saga_errc::draining, ErrorClass::cancelled,
                                      "run " + entered->id.str() + " goes on where the runner is started again"});
       });
