@@ -14,6 +14,7 @@ struct MemoryHost {
 
 }  // namespace
 
+#define JOURNAL_FOLDER "durable"
 #define JOURNAL_HOST MemoryHost
 #include "support/journal_contract.hpp"
 

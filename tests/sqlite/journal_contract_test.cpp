@@ -1,5 +1,6 @@
 #include "journal_host.hpp"
 
+#define JOURNAL_FOLDER "sqlite"
 #define JOURNAL_HOST aura::test::SqliteHost
 #include "support/journal_contract.hpp"
 

@@ -1,4 +1,5 @@
-// What every journal promises. A test file defines JOURNAL_HOST, the type that brings one up, and includes this.
+// What every journal promises. A test file defines JOURNAL_HOST, the type that brings one up, and JOURNAL_FOLDER, the
+// folder of tests it lies in, and includes this.
 //
 // A host has: `aura::sim::Runtime world`, `auto& journal()`, and `static constexpr bool cancels_waiting`, which says
 // whether an operation can still be cancelled after its initiation.
@@ -7,6 +8,7 @@
 #include "support/catch.hpp"
 #include "support/journal_driver.hpp"
 #include "support/journal_model.hpp"
+#include "support/seeds.hpp"
 
 #include <aura/core/journal.hpp>
 #include <aura/sim/runtime.hpp>
@@ -20,14 +22,13 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include <cstdlib>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace {
 
-using namespace aura;        // NOLINT: a test
+using namespace aura;  // NOLINT: a test
 using namespace aura::test;  // NOLINT
 
 using Driven = JournalDriver<JOURNAL_HOST>;
@@ -521,15 +522,12 @@ TEST_CASE("an effect that cannot join is refused, and nothing changes") {
 }
 
 TEST_CASE("random work gives what an obvious model gives") {
-  const char* asked = std::getenv("AURA_SEEDS");
-  const std::uint64_t seeds = asked != nullptr ? std::strtoull(asked, nullptr, 10) : 20;
-  INFO("AURA_SEEDS=n runs more seeds");
-  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+  for_each_seed(JOURNAL_FOLDER, "random work gives what an obvious model gives", 20, [](std::uint64_t seed) {
     Driven log(seed);
     const std::string difference = compare_with_model(log, seed, 400);
-    INFO("seed " << seed << ": " << difference);
+    INFO(difference);
     REQUIRE(difference.empty());
-  }
+  });
 }
 
 }  // namespace

@@ -26,12 +26,14 @@ struct SqliteJournalOptions {
   std::size_t waiting_max = 65'536;              ///< operations that wait, of each sort (writes, reads)
   std::size_t waiting_bytes_max = std::size_t{256} << 20;  ///< payloads that wait to be written
   std::size_t heads_cached_max = 65'536;         ///< streams that the writer remembers, about 250 bytes each
-  bool check_on_open = false;                    ///< reads the whole file and compares its tables with its indexes
+  /// How many pages of 4 KiB the log takes before a commit puts them into the database, which takes that commit longer.
+  std::uint32_t checkpoint_pages = 1000;
+  bool check_on_open = false;  ///< reads the whole file and compares its tables with its indexes
 };
 
 /// What has happened so far. `commits / transactions` says how well commits are grouped.
 struct SqliteJournalStats {
-  std::uint64_t writes = 0;        ///< operations that write: commits, leases, claims, prunes
+  std::uint64_t writes = 0;  ///< operations that write: commits, leases, claims, prunes
   std::uint64_t transactions = 0;  ///< each has one sync
   std::uint64_t reads = 0;
 };
@@ -65,7 +67,8 @@ class SqliteJournal {
   /// (no database, damaged, another program's), newer_format, locked, full.
   static Result<std::unique_ptr<SqliteJournal>> open(AnyRuntime world, Options options) {
     DatabaseOptions file{options.path, options.vfs, true, options.busy_timeout};
-    auto writer = detail::Writer::open(file, options.heads_cached_max, options.check_on_open);
+    auto writer =
+        detail::Writer::open(file, {options.heads_cached_max, options.checkpoint_pages, options.check_on_open});
     if (!writer) return writer.error();
     file.create = false;
     auto reading = Database::open(file);

@@ -6,24 +6,35 @@
 #include <aura/sqlite/detail/pruner.hpp>
 #include <aura/sqlite/detail/schema.hpp>
 
+#include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <memory>
+#include <string>
 #include <utility>
 
 namespace aura::sqlite::detail {
+
+struct WriterOptions {
+  std::size_t heads_max;
+  std::uint32_t checkpoint_pages;
+  bool check_whole_file;
+};
 
 /// A machine of `Lane`. Its parts refer to each other, so it stays where it is.
 class Writer {
  public:
   /// Creates the file and its tables where they are missing.
-  static Result<std::unique_ptr<Writer>> open(DatabaseOptions file, std::size_t heads_max, bool check_whole_file) {
+  static Result<std::unique_ptr<Writer>> open(DatabaseOptions file, const WriterOptions& options) {
     LogVfs::Held log = LogVfs::make(file.vfs);
     file.vfs = log->name();
     auto db = open_journal(file);
     if (!db) return db.error();
-    if (check_whole_file)
-      if (auto whole = detail::check_whole_file(*db); !whole) return whole.error();
-    auto session = Session::open(std::move(*db), heads_max);
+    const std::string pragma = "PRAGMA wal_autocheckpoint=" + std::to_string(options.checkpoint_pages);
+    if (auto set = db->execute(pragma.c_str(), "setting up the connection"); !set) return set.error();
+    if (options.check_whole_file)
+      if (auto whole = check_whole_file(*db); !whole) return whole.error();
+    auto session = Session::open(std::move(*db), options.heads_max);
     if (!session) return session.error();
     auto writer = std::unique_ptr<Writer>(new Writer(std::move(log), std::move(*session)));
     if (auto ready = writer->appender.prepare_all(); !ready) return ready.error();
