@@ -54,7 +54,6 @@ function(aura_own_flags)
         target_compile_options(aura_own INTERFACE "SHELL:-Xclang -fno-pch-timestamp")
     endif()
     if(AURA_SANITIZE)
-        # Instrumented code draws warnings about code that is fine, so here they are not errors.
         target_compile_options(aura_own INTERFACE
             -fsanitize=${AURA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
         target_link_options(aura_own INTERFACE -fsanitize=${AURA_SANITIZE})
@@ -62,7 +61,9 @@ function(aura_own_flags)
             # Asio's fences: the thread sanitizer of g++ 12 says that it does not see them.
             target_compile_options(aura_own INTERFACE -Wno-maybe-uninitialized -Wno-tsan)
         endif()
-    else()
+    endif()
+    # g++ warns of instrumented code that is fine, so there warnings are not errors.
+    if(NOT AURA_SANITIZE OR NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
         target_compile_options(aura_own INTERFACE -Werror)
     endif()
 endfunction()

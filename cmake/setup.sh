@@ -15,6 +15,7 @@ tests    catch2              /usr/include/catch2
 tests    python3             python3
 bench    python3             python3
 ci       clang-16            clang++-16
+ci       libclang-rt-16-dev  /usr/lib/llvm-16/lib/clang/16/lib/linux
 '
 
 aura_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
