@@ -27,9 +27,10 @@ struct SagaDivergence {
 namespace detail {
 
 /// Bytes in the most readable form that gives them back exactly: JSON, plain text, or hexadecimal.
-inline void put_bytes(nlohmann::json& json, const std::string& name, const std::string& bytes) {
-  if (nlohmann::json::accept(bytes)) {
-    json[name] = nlohmann::json::parse(bytes);
+template <class Json>
+void put_bytes(Json& json, const std::string& name, const std::string& bytes) {
+  if (Json::accept(bytes)) {
+    json[name] = Json::parse(bytes);
     json[name + "_is"] = "json";
     if (json[name].dump() == bytes) return;
   }
@@ -48,10 +49,11 @@ inline void put_bytes(nlohmann::json& json, const std::string& name, const std::
   json[name + "_is"] = "hex";
 }
 
-inline std::string get_bytes(const nlohmann::json& json, const std::string& name) {
+template <class Json>
+std::string get_bytes(const Json& json, const std::string& name) {
   if (json.at(name + "_is") == "json") return json.at(name).dump();
-  if (json.at(name + "_is") == "text") return json.at(name).get<std::string>();
-  const auto& hex = json.at(name).get_ref<const std::string&>();
+  if (json.at(name + "_is") == "text") return json.at(name).template get<std::string>();
+  const auto& hex = json.at(name).template get_ref<const std::string&>();
   std::string bytes;
   for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
     std::array<std::uint8_t, 1> byte{};
@@ -61,23 +63,26 @@ inline std::string get_bytes(const nlohmann::json& json, const std::string& name
   return bytes;
 }
 
-inline nlohmann::json to_json(const Error& error) {
+template <class Json>
+Json to_json(const Error& error) {
   return {{"domain", std::string(error.domain())},
           {"code", error.code()},
           {"class", static_cast<int>(error.error_class())},
           {"message", std::string(error.message())}};
 }
 
-inline Error error_from_json(const nlohmann::json& json) {
-  const int error_class = json.at("class").get<int>();
+template <class Json>
+Error error_from_json(const Json& json) {
+  const int error_class = json.at("class").template get<int>();
   if (error_class < 0 || error_class > static_cast<int>(ErrorClass::rejected))
     throw std::invalid_argument("an error class that does not exist");
-  return Error(json.at("domain").get<std::string>(), json.at("code").get<std::int32_t>(),
-               static_cast<ErrorClass>(error_class), json.at("message").get<std::string>());
+  return Error(json.at("domain").template get<std::string>(), json.at("code").template get<std::int32_t>(),
+               static_cast<ErrorClass>(error_class), json.at("message").template get<std::string>());
 }
 
-inline nlohmann::json to_json(const SagaEvent& event, const std::vector<std::string>& steps) {
-  nlohmann::json json{{"event", std::string(to_string(event.type))}, {"type", static_cast<int>(event.type)}};
+template <class Json>
+Json to_json(const SagaEvent& event, const std::vector<std::string>& steps) {
+  Json json{{"event", std::string(to_string(event.type))}, {"type", static_cast<int>(event.type)}};
   const bool of_a_step = event.type != SagaEventType::started && event.type != SagaEventType::cancel_requested &&
                          event.type != SagaEventType::expired && event.type != SagaEventType::compensation_began &&
                          event.type != SagaEventType::went_forward && event.type != SagaEventType::ended;
@@ -86,7 +91,7 @@ inline nlohmann::json to_json(const SagaEvent& event, const std::vector<std::str
     json["step_index"] = event.step;
   }
   if (event.attempt) json["attempt"] = event.attempt;
-  if (event.error) json["error"] = to_json(*event.error);
+  if (event.error) json["error"] = to_json<Json>(*event.error);
   if (event.type == SagaEventType::ended) json["outcome"] = std::string(to_string(event.outcome));
   if (event.type == SagaEventType::ended) json["outcome_code"] = static_cast<int>(event.outcome);
   if (event.type == SagaEventType::attempt_failed) json["verdict"] = static_cast<int>(event.verdict);
@@ -102,8 +107,9 @@ inline nlohmann::json to_json(const SagaEvent& event, const std::vector<std::str
   return json;
 }
 
-inline SagaEvent event_from_json(const nlohmann::json& json) {
-  SagaEvent event{.type = static_cast<SagaEventType>(json.at("type").get<int>())};
+template <class Json>
+SagaEvent event_from_json(const Json& json) {
+  SagaEvent event{.type = static_cast<SagaEventType>(json.at("type").template get<int>())};
   event.step = json.value("step_index", std::uint8_t{0});
   event.attempt = json.value("attempt", 0u);
   event.verdict = static_cast<FailureVerdict>(json.value("verdict", 0));
@@ -112,12 +118,13 @@ inline SagaEvent event_from_json(const nlohmann::json& json) {
   if (json.contains("bytes")) event.bytes = get_bytes(json, "bytes");
   if (json.contains("error")) event.error = error_from_json(json.at("error"));
   if (!json.contains("birth")) return event;
-  const nlohmann::json& birth = json.at("birth");
-  event.birth = SagaBirth{birth.at("saga").get<std::string>(), birth.at("version").get<std::uint32_t>(),
-                          birth.at("fingerprint").get<std::uint64_t>(), std::nullopt,
-                          birth.at("steps").get<std::vector<std::string>>()};
+  const Json& birth = json.at("birth");
+  event.birth = SagaBirth{birth.at("saga").template get<std::string>(),
+                          birth.at("version").template get<std::uint32_t>(),
+                          birth.at("fingerprint").template get<std::uint64_t>(), std::nullopt,
+                          birth.at("steps").template get<std::vector<std::string>>()};
   if (birth.contains("deadline"))
-    event.birth->deadline = WallTime(Duration(birth.at("deadline").get<std::int64_t>()));
+    event.birth->deadline = WallTime(Duration(birth.at("deadline").template get<std::int64_t>()));
   return event;
 }
 
@@ -219,19 +226,20 @@ class HistoryReplay {
 }  // namespace detail
 
 /// A run's history, readable and complete: `import_history(export_history(r))` gives the same records.
-/// saga_errc::bad_history where a record is none of a saga.
-inline Result<nlohmann::json> export_history(const RunId& run, const std::vector<Record>& records) {
-  nlohmann::json out{
-      {"format", "aura.saga.history"}, {"schema", 1}, {"run", run.str()}, {"records", nlohmann::json::array()}};
+/// saga_errc::bad_history where a record is none of a saga. `Json` is any `nlohmann::basic_json`; a template so that who
+/// only includes this pays for no JSON.
+template <class Json = nlohmann::json>
+Result<Json> export_history(const RunId& run, const std::vector<Record>& records) {
+  Json out{{"format", "aura.saga.history"}, {"schema", 1}, {"run", run.str()}, {"records", Json::array()}};
   std::vector<std::string> steps;
   for (const Record& record : records) {
     Result<SagaEvents> events = decode_saga_record(record);
     if (!events) return events.error();
-    nlohmann::json entry{{"at", record.at.time_since_epoch().count()}, {"events", nlohmann::json::array()}};
+    Json entry{{"at", record.at.time_since_epoch().count()}, {"events", Json::array()}};
     if (record.trace.valid()) entry["traceparent"] = to_traceparent(record.trace);
     for (const SagaEvent& event : *events) {
       if (event.birth) steps = event.birth->steps;
-      entry["events"].push_back(detail::to_json(event, steps));
+      entry["events"].push_back(detail::to_json<Json>(event, steps));
     }
     out["records"].push_back(std::move(entry));
   }
@@ -240,15 +248,16 @@ inline Result<nlohmann::json> export_history(const RunId& run, const std::vector
 
 /// The records of an exported history. saga_errc::bad_history where the JSON is not one, core_errc::newer_format where
 /// a later version wrote it.
-inline Result<std::vector<Record>> import_history(const nlohmann::json& json) try {
+template <class Json>
+Result<std::vector<Record>> import_history(const Json& json) try {
   if (json.at("format") != "aura.saga.history")
     return Error{saga_errc::bad_history, ErrorClass::permanent, "the JSON is no saga's history"};
-  if (json.at("schema").get<int>() > 1)
+  if (json.at("schema").template get<int>() > 1)
     return Error{core_errc::newer_format, ErrorClass::permanent, "the history is of a newer schema than 1"};
   std::vector<Record> records;
-  for (const nlohmann::json& entry : json.at("records")) {
+  for (const Json& entry : json.at("records")) {
     SagaEvents events;
-    for (const nlohmann::json& event : entry.at("events")) events.push_back(detail::event_from_json(event));
+    for (const Json& event : entry.at("events")) events.push_back(detail::event_from_json(event));
     for (const SagaEvent& event : events)
       if ((event.type == SagaEventType::started) != event.birth.has_value() ||
           ((event.type == SagaEventType::attempt_failed || event.type == SagaEventType::cancel_requested ||
@@ -256,8 +265,8 @@ inline Result<std::vector<Record>> import_history(const nlohmann::json& json) tr
            !event.error))
         return Error{saga_errc::bad_history, ErrorClass::permanent, "an event of the history lacks a part"};
     TraceContext trace{};
-    if (entry.contains("traceparent")) trace = parse_traceparent(entry.at("traceparent").get<std::string>()).value();
-    records.push_back(encode_saga_record(events, WallTime(Duration(entry.at("at").get<std::int64_t>())), trace));
+    if (entry.contains("traceparent")) trace = parse_traceparent(entry.at("traceparent").template get<std::string>()).value();
+    records.push_back(encode_saga_record(events, WallTime(Duration(entry.at("at").template get<std::int64_t>())), trace));
     if (Result<SagaEvents> sound = decode_saga_record(records.back()); !sound) return sound.error();
   }
   return records;

@@ -8,7 +8,6 @@
 #include <aura/durable/saga_definition.hpp>
 
 #include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/strand.hpp>
 
 #include <atomic>
 #include <memory>
@@ -91,8 +90,8 @@ class StepCall : public StepContext {
   virtual void finish(Result<StepOutput> output) = 0;
   /// True where a plain function may run at once: nothing else of its run is in flight.
   virtual bool alone() const noexcept = 0;
-  /// Gives the attempt a strand; before an action that is not plain begins.
-  void use_strand() { executor_ = boost::asio::make_strand(world_.executor()); }
+  /// Gives the attempt a strand of its own; before an action that is not plain begins.
+  void run_on(boost::asio::any_io_executor strand) noexcept { executor_ = std::move(strand); }
   virtual const PayloadRules& payload() const noexcept = 0;
 };
 

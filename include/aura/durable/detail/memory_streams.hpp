@@ -5,9 +5,9 @@
 #include <aura/durable/detail/lazy_index.hpp>
 #include <aura/durable/detail/packed_records.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -104,20 +104,18 @@ class MemoryStreams {
   /// By the ordered index of what is open or closed, or of what is due; state and attributes are filtered.
   Result<StreamPage> find(const StreamQuery& query) {
     if (auto sound = check_kind(query.kind); !sound) return sound.error();
-    const auto kind = kinds_.find(query.kind);
-    if (kind == kinds_.end()) return StreamPage{};
+    MemoryKind* const kind = find_kind(query.kind);
+    if (kind == nullptr) return StreamPage{};
     const auto after = parse_cursor(query.after, query.due_before.has_value());
     if (!after) return after.error();
-    return query.due_before ? find_due(query, *after, *kind->second) : find_begun(query, *after, *kind->second);
+    return query.due_before ? find_due(query, *after, *kind) : find_begun(query, *after, *kind);
   }
 
   Result<Lease> acquire(const HolderId& holder, Duration ttl, WallTime now) {
     if (auto sound = check_holder(holder); !sound) return sound.error();
     const WallTime forgotten = saturating_add(now, -lease_forgotten_after);
-    std::erase_if(leases_, [&](const auto& entry) { return entry.second.expires < forgotten; });
-    const Lease lease{holder, FencingToken{++last_token_}, saturating_add(now, ttl)};
-    leases_.insert_or_assign(holder, lease);
-    return lease;
+    std::erase_if(leases_, [&](const Lease& lease) { return lease.holder == holder || lease.expires < forgotten; });
+    return leases_.emplace_back(Lease{holder, FencingToken{++last_token_}, saturating_add(now, ttl)});
   }
 
   Result<Lease> renew(const Lease& lease, Duration ttl, WallTime now) {
@@ -129,7 +127,7 @@ class MemoryStreams {
 
   Result<void> release(const Lease& lease) {
     if (current(lease) == nullptr) return lease_lost(lease.holder);
-    leases_.erase(lease.holder);
+    std::erase_if(leases_, [&](const Lease& held) { return held.holder == lease.holder; });
     return {};
   }
 
@@ -157,9 +155,9 @@ class MemoryStreams {
 
   Result<std::size_t> prune(const Retention& retention) {
     if (auto sound = check_kind(retention.kind); !sound) return sound.error();
-    const auto kind = kinds_.find(retention.kind);
-    if (kind == kinds_.end()) return std::size_t{0};
-    const auto& oldest = kind->second->closings.sorted();
+    MemoryKind* const kind = find_kind(retention.kind);
+    if (kind == nullptr) return std::size_t{0};
+    const auto& oldest = kind->closings.sorted();
     const std::size_t kept_max = static_cast<std::size_t>(
         std::min<std::uint64_t>(retention.closed_kept_max.value_or(~std::uint64_t{0}), oldest.size()));
     std::vector<MemoryStream*> doomed;
@@ -211,8 +209,8 @@ class MemoryStreams {
     const StreamBirth& birth = *batch.appends[position].birth;
     if (birth.open_of_kind_max == std::numeric_limits<std::uint64_t>::max() || !batch.appends[position].index->open)
       return {};
-    const auto kind = kinds_.find(birth.kind);
-    const std::uint64_t open = kind == kinds_.end() ? 0 : kind->second->open.size();
+    const MemoryKind* const kind = find_kind(birth.kind);
+    const std::uint64_t open = kind == nullptr ? 0 : kind->open.size();
     if (open + opened_before(batch, position) >= birth.open_of_kind_max)
       return kind_full(birth.kind, birth.open_of_kind_max);
     return {};
@@ -230,12 +228,14 @@ class MemoryStreams {
 
   void begin(Append& append) {
     auto& [name, stream] = *streams_.try_emplace(std::move(append.stream)).first;
-    auto& kind = kinds_[append.birth->kind];
-    if (!kind) kind = std::make_unique<MemoryKind>();
-    kind->name = append.birth->kind;
+    MemoryKind* kind = find_kind(append.birth->kind);
+    if (kind == nullptr) {
+      kind = kinds_.emplace_back(std::make_unique<MemoryKind>()).get();
+      kind->name = append.birth->kind;
+    }
     stream.name = &name;
     stream.number = ++last_number_;
-    stream.kind = kind.get();
+    stream.kind = kind;
     stream.holder = std::move(append.birth->holder);
     stream.token = append.token;
     for (const Record& record : append.records) stream.records.push_back(record);
@@ -318,24 +318,31 @@ class MemoryStreams {
     return page;
   }
 
+  MemoryKind* find_kind(std::string_view name) const {
+    for (const auto& kind : kinds_)
+      if (kind->name == name) return kind.get();
+    return nullptr;
+  }
+
   Lease* current(const Lease& lease) {
-    const auto found = leases_.find(lease.holder);
-    return found != leases_.end() && found->second.token == lease.token ? &found->second : nullptr;
+    for (Lease& held : leases_)
+      if (held.holder == lease.holder && held.token == lease.token) return &held;
+    return nullptr;
   }
 
   bool claimable(const MemoryStream& stream, const Lease& lease, WallTime now) const {
     if (!stream.open) return false;
     if (stream.holder.empty() || stream.holder == lease.holder) return true;
-    const auto held = leases_.find(stream.holder);
-    return held == leases_.end() || held->second.expires <= now;
+    return std::none_of(leases_.begin(), leases_.end(),
+                        [&](const Lease& held) { return held.holder == stream.holder && held.expires > now; });
   }
 
   std::size_t streams_max_, records_max_, records_ = 0;
   std::uint64_t last_token_ = 0;
   std::int64_t last_number_ = 0;
   std::unordered_map<std::string, MemoryStream, NameHash, std::equal_to<>> streams_;
-  std::map<std::string, std::unique_ptr<MemoryKind>, std::less<>> kinds_;
-  std::map<HolderId, Lease> leases_;
+  std::vector<std::unique_ptr<MemoryKind>> kinds_;  ///< a handful
+  std::vector<Lease> leases_;                       ///< one for each process or so
   std::vector<MemoryStream*> touched_;  ///< of the batch that is being committed
 };
 

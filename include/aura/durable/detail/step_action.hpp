@@ -7,6 +7,7 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
 
 #include <memory>
 #include <optional>
@@ -95,17 +96,20 @@ struct ActionFrame {
 };
 
 template <class F, class Frame>
-void run_plain(F& f, StepCall& call, const Frame& frame) {
-  Result<StepOutput> output = StepOutput{};
-  try {
-    if constexpr (std::is_void_v<decltype(frame.call(f, call))>)
-      frame.call(f, call);
-    else
-      output = to_output(frame.call(f, call), call.payload());
-  } catch (...) {
-    output = error_of_current_exception(culprit(call));
+Result<StepOutput> output_of(F& f, StepCall& call, const Frame& frame) try {
+  if constexpr (std::is_void_v<decltype(frame.call(f, call))>) {
+    frame.call(f, call);
+    return StepOutput{};
+  } else {
+    return to_output(frame.call(f, call), call.payload());
   }
-  call.finish(std::move(output));
+} catch (...) {
+  return error_of_current_exception(culprit(call));
+}
+
+template <class F, class Frame>
+void run_plain(F& f, StepCall& call, const Frame& frame) {
+  call.finish(output_of(f, call, frame));
 }
 
 template <class F, class Frame>
@@ -130,7 +134,7 @@ void start_action(F& f, std::shared_ptr<StepCall> call, Frame&& frame, bool bloc
   if constexpr (is_initiation<F>) {
     using T = typename F::value_type;
     auto kept = std::make_shared<Frame>(std::move(frame));
-    call->use_strand();
+    call->run_on(boost::asio::make_strand(call->runtime().executor()));
     InitiationHandler<T> handler(call, kept);
     try {
       kept->template initiate<T>(f.initiate, *call, handler);
@@ -139,7 +143,7 @@ void start_action(F& f, std::shared_ptr<StepCall> call, Frame&& frame, bool bloc
     }
   } else if constexpr (is_awaitable<std::remove_cvref_t<decltype(frame.call(f, *call))>>) {
     auto kept = std::make_shared<Frame>(std::move(frame));
-    call->use_strand();
+    call->run_on(boost::asio::make_strand(call->runtime().executor()));
     const boost::asio::cancellation_slot slot = call->cancellation_slot();
     const boost::asio::any_io_executor executor = call->executor();
     // The slot is the call's own, and Asio touches it once more after the coroutine has let go of the call.
