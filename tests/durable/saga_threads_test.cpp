@@ -24,6 +24,12 @@ using namespace std::chrono_literals;
 using aura::step;
 using aura::version;
 
+/// Enters with one task, whichever way it is run.
+template <class F>
+void enter(aura::detail::Serializer& serializer, F task) {
+  serializer.enter([&] { task(); }, [&] { return std::move(task); });
+}
+
 }  // namespace
 
 TEST_CASE("what enters a serializer runs once, never together, each thread's in its order", "[threads]") {
@@ -34,10 +40,10 @@ TEST_CASE("what enters a serializer runs once, never together, each thread's in 
   std::vector<std::thread> pool;
   for (std::size_t t = 0; t < threads; ++t)
     pool.emplace_back([&, t] {
-      for (std::size_t i = 0; i < each; ++i) serializer.enter([&, t, i] { out_of_order += next[t]++ != i; });
+      for (std::size_t i = 0; i < each; ++i) enter(serializer, [&, t, i] { out_of_order += next[t]++ != i; });
     });
   for (auto& thread : pool) thread.join();
-  serializer.enter([&] {
+  enter(serializer, [&] {
     REQUIRE(next == std::vector<std::size_t>(threads, each));
     REQUIRE(out_of_order == 0);
   });
@@ -51,9 +57,9 @@ TEST_CASE("a task may enter again, and may hold the last reference to what owns 
   auto owner = std::make_shared<Owner>();
   Owner& there = *owner;
   const std::weak_ptr<Owner> watch = owner;
-  there.serializer.enter([owner = std::move(owner)]() mutable {
+  enter(there.serializer, [owner = std::move(owner)]() mutable {
     Owner& inside = *owner;
-    inside.serializer.enter([last = std::move(owner)] { ++last->entered; });
+    enter(inside.serializer, [last = std::move(owner)] { ++last->entered; });
     REQUIRE(inside.entered == 0);  // it waits for us to leave
   });
   REQUIRE(watch.expired());
@@ -66,16 +72,18 @@ TEST_CASE("a runner, and then its context, may be destroyed with everything in f
     asio::thread_pool blocking(1);
     aura::AsioRuntime runtime(context.get_executor(), blocking.get_executor(), 1);
     aura::MemoryJournal journal(runtime);
-    aura::Saga saga{"waits", version{1},
-                    step<"wait">([kept = watched](const int&, aura::StepContext& context_of_step) -> asio::awaitable<void> {
-                      ++*kept;
-                      co_await context_of_step.wait(1h, asio::use_awaitable);
-                    }).pure()};
+    aura::Saga saga{
+        "waits", version{1},
+        step<"wait">([kept = watched](const int&, aura::StepContext& context_of_step) -> asio::awaitable<void> {
+          ++*kept;
+          co_await context_of_step.wait(1h, asio::use_awaitable);
+        }).pure()};
     auto runner = std::make_unique<aura::SagaRunner<aura::MemoryJournal>>(
         runtime, journal, aura::SagaRunnerOptions{.holder = aura::HolderId{"brief"}});
     runner->add(saga).value();
     runner->recover([](aura::Result<aura::SagaRecovery>) {});
-    while (!runner->counts("waits", version{1}) || context.poll() > 0) {}
+    while (!runner->counts("waits", version{1}) || context.poll() > 0) {
+    }
     runner->run(saga, aura::RunId{"r"}, 1, [](aura::Result<aura::SagaReport>) {});
     while (*watched == 0) context.run_one();
   }

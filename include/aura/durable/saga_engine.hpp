@@ -271,9 +271,11 @@ class SagaDecider {
     if (world_.draining) return;
     StepSet ready = saga_.all & ~(progress_.done | progress_.unresolved());
     if (!progress_.past_pivot(saga_)) ready &= ~saga_.retriable;
-    for (; ready != 0 && has_room(); ready &= ready - 1) {
+    for (; ready != 0; ready &= ready - 1) {
       const auto step = static_cast<std::uint8_t>(std::countr_zero(ready));
-      if ((saga_.predecessors[step] & ~progress_.done) == 0) start(step);
+      if ((saga_.predecessors[step] & ~progress_.done) != 0) continue;
+      if (!has_room()) return;
+      start(step);
     }
   }
 
@@ -315,7 +317,7 @@ class SagaDecider {
   /// A step that backs off keeps its place, so that the bound holds when it wakes.
   bool has_room() const noexcept {
     const StepSet active = progress_.in_flight | progress_.backing_off;
-    return static_cast<std::uint32_t>(std::popcount(active)) < saga_.parallel_max;
+    return active == 0 || static_cast<std::uint32_t>(std::popcount(active)) < saga_.parallel_max;
   }
 
   bool in_flight(std::uint8_t step, std::uint32_t attempt) const {

@@ -119,10 +119,10 @@ SagaEvent event_from_json(const Json& json) {
   if (json.contains("error")) event.error = error_from_json(json.at("error"));
   if (!json.contains("birth")) return event;
   const Json& birth = json.at("birth");
-  event.birth = SagaBirth{birth.at("saga").template get<std::string>(),
-                          birth.at("version").template get<std::uint32_t>(),
-                          birth.at("fingerprint").template get<std::uint64_t>(), std::nullopt,
-                          birth.at("steps").template get<std::vector<std::string>>()};
+  event.birth =
+      SagaBirth{birth.at("saga").template get<std::string>(), birth.at("version").template get<std::uint32_t>(),
+                birth.at("fingerprint").template get<std::uint64_t>(), std::nullopt,
+                birth.at("steps").template get<std::vector<std::string>>()};
   if (birth.contains("deadline"))
     event.birth->deadline = WallTime(Duration(birth.at("deadline").template get<std::int64_t>()));
   return event;
@@ -265,8 +265,10 @@ Result<std::vector<Record>> import_history(const Json& json) try {
            !event.error))
         return Error{saga_errc::bad_history, ErrorClass::permanent, "an event of the history lacks a part"};
     TraceContext trace{};
-    if (entry.contains("traceparent")) trace = parse_traceparent(entry.at("traceparent").template get<std::string>()).value();
-    records.push_back(encode_saga_record(events, WallTime(Duration(entry.at("at").template get<std::int64_t>())), trace));
+    if (entry.contains("traceparent"))
+      trace = parse_traceparent(entry.at("traceparent").template get<std::string>()).value();
+    records.push_back(
+        encode_saga_record(events, WallTime(Duration(entry.at("at").template get<std::int64_t>())), trace));
     if (Result<SagaEvents> sound = decode_saga_record(records.back()); !sound) return sound.error();
   }
   return records;

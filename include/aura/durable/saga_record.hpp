@@ -45,20 +45,19 @@ inline SagaBirth read_birth(WireReader& in) {
 }
 
 inline void write_event(WireWriter& out, const SagaEvent& event) {
-  out.byte(static_cast<std::uint8_t>(event.type));
+  const auto type = static_cast<std::uint8_t>(event.type);
+  switch (event.type) {
+    case SagaEventType::attempt_started:
+    case SagaEventType::interrupted: return out.bytes_and_varint(type, event.step, event.attempt);
+    case SagaEventType::attempt_succeeded:
+      out.bytes_and_varint(type, event.step, event.attempt);
+      return out.text(event.bytes);
+    default: break;
+  }
+  out.byte(type);
   switch (event.type) {
     case SagaEventType::started:
       write_birth(out, *event.birth);
-      out.text(event.bytes);
-      break;
-    case SagaEventType::attempt_started:
-    case SagaEventType::interrupted:
-      out.byte(event.step);
-      out.varint(event.attempt);
-      break;
-    case SagaEventType::attempt_succeeded:
-      out.byte(event.step);
-      out.varint(event.attempt);
       out.text(event.bytes);
       break;
     case SagaEventType::attempt_failed:
@@ -79,6 +78,7 @@ inline void write_event(WireWriter& out, const SagaEvent& event) {
       out.text(event.bytes);
       break;
     case SagaEventType::ended: out.byte(static_cast<std::uint8_t>(event.outcome)); break;
+    default: break;
   }
 }
 
@@ -139,7 +139,21 @@ inline SagaEvent read_event(WireReader& in) {
 
 }  // namespace detail
 
-/// The record that holds these events. Cost: one allocation for the payload.
+namespace detail {
+
+/// Close to what `write_event` writes: exact for most events, so that a short payload stays within its string.
+inline std::size_t likely_bytes_of(const SagaEvent& event) noexcept {
+  switch (event.type) {
+    case SagaEventType::attempt_started: return 3;
+    case SagaEventType::attempt_succeeded: return event.bytes.size() + (event.bytes.size() < 0x80 ? 4 : 6);
+    case SagaEventType::ended: return 2;
+    default: return event.bytes.size() + 64;
+  }
+}
+
+}  // namespace detail
+
+/// The record that holds these events. Cost: at most one allocation for the payload, as a rule.
 inline Record encode_saga_record(const SagaEvents& events, WallTime at, const TraceContext& trace) {
   Record record;
   record.type = saga_record_type;
@@ -147,7 +161,7 @@ inline Record encode_saga_record(const SagaEvents& events, WallTime at, const Tr
   record.at = at;
   record.trace = trace;
   std::size_t size = 0;
-  for (const SagaEvent& event : events) size += event.bytes.size() + 16;
+  for (const SagaEvent& event : events) size += detail::likely_bytes_of(event);
   record.payload.reserve(size);
   detail::WireWriter out(record.payload);
   for (const SagaEvent& event : events) {

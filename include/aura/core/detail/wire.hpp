@@ -18,11 +18,13 @@ class WireWriter {
   void byte(std::uint8_t value) { out_ += static_cast<char>(value); }
   void varint(std::uint64_t value) {
     if (value < 0x80) return byte(static_cast<std::uint8_t>(value));
-    char buffer[10];
-    std::size_t size = 0;
-    for (; value >= 0x80; value >>= 7) buffer[size++] = static_cast<char>(value | 0x80);
-    buffer[size++] = static_cast<char>(value);
-    out_.append(buffer, size);
+    char buffer[varint_bytes_max];
+    out_.append(buffer, put(buffer, value));
+  }
+  /// Two bytes and a varint, in one go.
+  void bytes_and_varint(std::uint8_t first, std::uint8_t second, std::uint64_t value) {
+    char buffer[2 + varint_bytes_max] = {static_cast<char>(first), static_cast<char>(second)};
+    out_.append(buffer, 2 + put(buffer + 2, value));
   }
   void zigzag(std::int64_t value) {
     varint((static_cast<std::uint64_t>(value) << 1) ^ static_cast<std::uint64_t>(value >> 63));
@@ -39,6 +41,15 @@ class WireWriter {
   }
 
  private:
+  static constexpr std::size_t varint_bytes_max = 10;
+
+  static std::size_t put(char* at, std::uint64_t value) noexcept {
+    std::size_t size = 0;
+    for (; value >= 0x80; value >>= 7) at[size++] = static_cast<char>(value | 0x80);
+    at[size++] = static_cast<char>(value);
+    return size;
+  }
+
   std::string& out_;
 };
 

@@ -31,10 +31,14 @@ class PackedRecords {
                         static_cast<std::uint8_t>(record.encoding.size()),
                         traced};
     last_ = bytes_.size();
-    bytes_.reserve(grown(last_ + sizeof fields + bytes_of(fields)));
-    bytes_.append(reinterpret_cast<const char*>(&fields), sizeof fields);
-    if (traced) bytes_.append(reinterpret_cast<const char*>(&record.trace), sizeof record.trace);
-    bytes_.append(record.type).append(record.encoding).append(record.payload);
+    const std::size_t end = last_ + sizeof fields + bytes_of(fields);
+    if (end > bytes_.capacity()) bytes_.reserve(grown(end));
+    bytes_.resize(end);
+    char* at = put(bytes_.data() + last_, &fields, sizeof fields);
+    if (traced) at = put(at, &record.trace, sizeof record.trace);
+    at = put(at, record.type.data(), record.type.size());
+    at = put(at, record.encoding.data(), record.encoding.size());
+    put(at, record.payload.data(), record.payload.size());
     ++count_;
   }
 
@@ -62,10 +66,14 @@ class PackedRecords {
     return (fields.traced ? sizeof(TraceContext) : 0) + fields.type + fields.encoding + fields.payload;
   }
 
+  static char* put(char* at, const void* from, std::size_t size) noexcept {
+    std::memcpy(at, from, size);
+    return at + size;
+  }
+
   /// Small steps first: most streams hold few records, and there are many streams.
   std::size_t grown(std::size_t needed) const noexcept {
-    const std::size_t room = bytes_.capacity();
-    return needed <= room ? room : std::max(needed, room + room / 2);
+    return std::max(needed, bytes_.capacity() + bytes_.capacity() / 2);
   }
 
   Fields fields_at(std::size_t offset) const noexcept {

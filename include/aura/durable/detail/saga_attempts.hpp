@@ -36,43 +36,41 @@ struct SagaAttempts : std::enable_shared_from_this<SagaAttempts<Observer>> {
   virtual ~SagaAttempts() = default;
 
   /// Takes what happened to its decision.
-  virtual void push(const RunPtr& run, RunInput input) = 0;
+  virtual void push(const RunPtr& run, RunInput&& input) = 0;
   /// Called after each commit and each attempt while draining.
   virtual void drain_progress() = 0;
 
   void begin_attempt(const RunPtr& run, std::uint8_t index) {
     if (stopped.load(std::memory_order_relaxed)) return;
     const StepDefinition& step = run->saga->steps[index];
-    auto attempt = std::make_shared<Attempt<SagaAttempts>>(run, index);
-    attempt->started = world.steady_now();
-    if (step.guard && !attempt->compensating() && !pass_guard(*run, step, *attempt)) return;
-    const AttemptRules& rules = attempt->compensating() ? step.backward : step.forward;
-    attempt->set_deadline(deadline_of(rules, run->state.steps[index], attempt->started));
-    run->attempts.push_back(attempt);
+    auto made = std::make_shared<Attempt<SagaAttempts>>(run, index);
+    Attempt<SagaAttempts>& attempt = *made;  // kept by its run, which nobody else is inside
+    attempt.started = world.steady_now();
+    if (step.guard && !attempt.compensating() && !pass_guard(*run, step, attempt)) return;
+    const AttemptRules& rules = attempt.compensating() ? step.backward : step.forward;
+    attempt.set_deadline(deadline_of(rules, run->state.steps[index], attempt.started));
+    run->attempts.push_back(made);
     in_flight.fetch_add(1, std::memory_order_relaxed);
     StepCounters& counters = run->counters->steps[index];
-    count(attempt->compensating() ? counters.compensations : counters.attempts);
-    start(*run, attempt, attempt->compensating() ? step.undo : step.action);
-    if (attempt->finished_at_once) {
-      Result<StepOutput> output = std::move(*attempt->finished_at_once);
-      attempt->finished_at_once.reset();
-      attempt_ended(attempt, std::move(output));
-    }
+    count(attempt.compensating() ? counters.compensations : counters.attempts);
+    start(*run, std::move(made), attempt.compensating() ? step.undo : step.action);
+    if (attempt.finished_at_once) attempt_ended(attempt, std::move(*attempt.finished_at_once));
   }
 
   /// Decodes the inputs and starts the action; what finishes inside is left in `finished_at_once`.
-  static void start(RunType& run, const AttemptPtr& attempt, const StepAction& action) {
-    const StepDefinition& step = run.saga->steps[attempt->step_index];
+  static void start(RunType& run, AttemptPtr&& made, const StepAction& action) {
+    Attempt<SagaAttempts>& attempt = *made;
+    const StepDefinition& step = run.saga->steps[attempt.step_index];
     boost::container::small_vector<std::string_view, 8> results;
     for (const std::uint8_t before : step.after) results.push_back(run.state.steps[before].result);
-    const bool took_effect = (run.state.progress.done & step_bit(attempt->step_index)) != 0;
-    const std::string_view own = run.state.steps[attempt->step_index].result;
+    const bool took_effect = (run.state.progress.done & step_bit(attempt.step_index)) != 0;
+    const std::string_view own = run.state.steps[attempt.step_index].result;
     const StepInputs inputs{run.state.input, results.data(), took_effect ? &own : nullptr};
-    StepCall* const outer = std::exchange(call_being_started, attempt.get());
+    StepCall* const outer = std::exchange(call_being_started, &attempt);
     try {
-      action(attempt, inputs);
+      action(std::move(made), inputs);
     } catch (...) {
-      attempt->finish(error_of_current_exception("step " + step.name));
+      attempt.finish(error_of_current_exception("step " + step.name));
     }
     call_being_started = outer;
   }
@@ -107,24 +105,20 @@ struct SagaAttempts : std::enable_shared_from_this<SagaAttempts<Observer>> {
     return deadline;
   }
 
-  void attempt_ended(const AttemptPtr& attempt, Result<StepOutput> output) {
-    const RunPtr run = attempt->run_held;
-    const auto place = std::find(run->attempts.begin(), run->attempts.end(), attempt);
+  void attempt_ended(Attempt<SagaAttempts>& attempt, Result<StepOutput>&& output) {
+    const RunPtr& run = attempt.run_held;
+    const auto place = std::find_if(run->attempts.begin(), run->attempts.end(),
+                                    [&](const AttemptPtr& each) { return each.get() == &attempt; });
     if (place == run->attempts.end()) return;  // it was given up before
+    const AttemptPtr held = std::move(*place);
     run->attempts.erase(place);
     in_flight.fetch_sub(1, std::memory_order_relaxed);
-    judge_attempt(*run, *attempt, output);
-    RunInput input{.input =
-                       SagaAttemptEnded{attempt->step_index, attempt->attempt(), Result<std::string>(std::string())}};
-    auto& ended = std::get<SagaAttemptEnded>(input.input);
-    if (output) {
-      ended.result = std::move(output->bytes);
-      if (output->effect)
-        input.request = std::make_unique<RunRequest>(
-            RunRequest{.reply = {}, .effect = std::move(output->effect), .command_stream = {}, .attributes = {}});
-    } else {
-      ended.result = output.error();
-    }
+    judge_attempt(*run, attempt, output);
+    RunInput input{SagaInput(std::in_place_type<SagaAttemptEnded>, attempt.step_index, attempt.attempt(),
+                             output ? Result<std::string>(std::move(output->bytes)) : output.error())};
+    if (output && output->effect)
+      input.cause.request = std::make_unique<RunRequest>(
+          RunRequest{.reply = {}, .effect = std::move(output->effect), .command_stream = {}, .attributes = {}});
     push(run, std::move(input));
     if (draining.load(std::memory_order_relaxed)) drain_progress();
   }
@@ -223,9 +217,9 @@ struct SagaAttempts : std::enable_shared_from_this<SagaAttempts<Observer>> {
     const auto attempts = run->attempts;
     for (const AttemptPtr& attempt : attempts) {
       if (attempt->deadline() > now) continue;
-      attempt_ended(attempt, Error{core_errc::timed_out, ErrorClass::timeout,
-                                   std::string(attempt->compensating() ? "the compensation of step " : "step ") +
-                                       std::string(attempt->step()) + " did not answer in time"});
+      attempt_ended(*attempt, Error{core_errc::timed_out, ErrorClass::timeout,
+                                    std::string(attempt->compensating() ? "the compensation of step " : "step ") +
+                                        std::string(attempt->step()) + " did not answer in time"});
       attempt->cancel();
     }
   }

@@ -45,13 +45,13 @@ struct SagaCore : SagaAttempts<Observer> {
 
   // ---- inputs, inside the run
 
-  void push(const RunPtr& run, RunInput input) override {
+  void push(const RunPtr& run, RunInput&& input) override {
     if (run->dropped)
-      return input.answer(
+      return input.cause.answer(
           Error{saga_errc::lost_run, ErrorClass::permanent, "run " + run->id.str() + " is no longer driven here"});
     if (!run->pending && run->inbox.empty()) return take(run, std::move(input));
-    if (run->inbox.size() >= options.run_inbox_max && (input.has_reply() || input.has_command()))
-      return input.answer(
+    if (run->inbox.size() >= options.run_inbox_max && (input.cause.has_reply() || input.cause.has_command()))
+      return input.cause.answer(
           Error{saga_errc::too_many_runs, ErrorClass::rejected, "too many requests wait for run " + run->id.str()});
     run->inbox.push_back(std::move(input));
     process(run);
@@ -65,7 +65,7 @@ struct SagaCore : SagaAttempts<Observer> {
     }
   }
 
-  void take(const RunPtr& run, RunInput next) {
+  void take(const RunPtr& run, RunInput&& next) {
     Random random(dice_seed ^ dice_count.fetch_add(1, std::memory_order_relaxed));
     const WallTime now = world.wall_now();
     const SagaWorld sees{.run = run->id.str(),
@@ -76,13 +76,13 @@ struct SagaCore : SagaAttempts<Observer> {
     auto pending = std::make_unique<PendingCommit>();
     Result<void> accepted =
         SagaDecider(*run->saga, run->state, sees, pending->decision).decide(std::move(next.input));
-    if (!accepted) return refuse(next, accepted.error());
+    if (!accepted) return refuse(next.cause, accepted.error());
     this->pay_for_retries(pending->decision);
     if (pending->decision.events.empty()) {
       act(run, pending->decision.actions);
-      return accept_without_events(next);
+      return accept_without_events(next.cause);
     }
-    pending->cause = std::move(next);
+    pending->cause = std::move(next.cause);
     pending->at = now;
     run->pending = std::move(pending);
     busy.fetch_add(1, std::memory_order_relaxed);
@@ -92,22 +92,35 @@ struct SagaCore : SagaAttempts<Observer> {
 
   // ---- committing
 
+  /// How a commit completes: on the executor, inside the run.
+  struct Committed {
+    RunPtr run;
+
+    using executor_type = boost::asio::any_io_executor;
+    const executor_type& get_executor() const noexcept { return run->core->executor; }
+
+    void operator()(Result<void> result) const {
+      RunType::enter(run, [outcome = std::move(result)](const RunPtr& entered) {
+        auto& core = static_cast<SagaCore&>(*entered->core);
+        outcome ? core.committed(entered) : core.not_committed(entered, outcome.error());
+      });
+    }
+  };
+
   void commit(const RunPtr& run) {
     PendingCommit& pending = *run->pending;
-    Append append{.stream = saga_stream(run->id), .expected_version = run->version, .token = run->token};
+    Batch batch;
+    batch.appends.reserve(1 + pending.extras.size());
+    Append& append = batch.appends.emplace_back();  // filled in where it stays: it is large, and this is the hot path
+    append.stream = saga_stream(run->id);
+    append.expected_version = run->version;
+    append.token = run->token;
     append.records.push_back(encode_saga_record(pending.decision.events, pending.at, run->trace));
     append.index = changed_index(*run, pending);
     if (run->version == 0) append.birth = StreamBirth{.kind = "saga", .holder = options.holder};
-    Batch batch;
-    batch.appends.reserve(1 + pending.extras.size());
-    batch.appends.push_back(std::move(append));
     for (const Append& extra : pending.extras) batch.appends.push_back(extra);
     if (pending.cause.has_effect()) batch.effect = pending.cause.request->effect;
-    log.commit(std::move(batch), boost::asio::bind_executor(executor, [self = self(), run](Result<void> outcome) {
-                 run->enter([self, outcome = std::move(outcome)](const RunPtr& entered) {
-                   outcome ? self->committed(entered) : self->not_committed(entered, outcome.error());
-                 });
-               }));
+    log.commit(std::move(batch), Committed{run});
   }
 
   void committed(const RunPtr& run) {
@@ -122,7 +135,7 @@ struct SagaCore : SagaAttempts<Observer> {
     }
     run->indexed_word = run->state.progress.word();
     run->indexed_due = earliest_wake(run->state);
-    done->cause.answer({});
+    done->cause.answer(Result<void>());
     done.reset();
     act(run, actions);
     process(run);
@@ -147,7 +160,7 @@ struct SagaCore : SagaAttempts<Observer> {
     const RetryPolicy patience{.attempts_max = 0, .cap = std::chrono::seconds(5)};
     world.async_wait_for(patience.backoff_max(++run->pending->tries),
                          boost::asio::bind_executor(executor, [self = self(), run](boost::system::error_code) {
-                           run->enter([self](const RunPtr& entered) {
+                           RunType::enter(run, [self](const RunPtr& entered) {
                              if (!entered->dropped && entered->pending && !self->stopped.load())
                                self->commit(entered);
                            });
@@ -159,7 +172,7 @@ struct SagaCore : SagaAttempts<Observer> {
   void look_into_conflict(const RunPtr& run, const Error& error) {
     log.read(saga_stream(run->id), run->version, 1,
              boost::asio::bind_executor(executor, [self = self(), run, error](Result<std::vector<Record>> found) {
-               run->enter([self, error, found = std::move(found)](const RunPtr& entered) {
+               RunType::enter(run, [self, error, found = std::move(found)](const RunPtr& entered) {
                  if (!entered->dropped && entered->pending) self->judge_conflict(entered, error, found);
                });
              }));
@@ -275,13 +288,13 @@ struct SagaCore : SagaAttempts<Observer> {
 
   // ---- answers to inputs that record nothing
 
-  void refuse(const RunInput& cause, const Error& error) {
+  void refuse(const RunCause& cause, const Error& error) {
     cause.answer(error);
     if (cause.has_command()) close_command(cause.request->command_stream, "refused", std::string(error.message()));
   }
 
-  void accept_without_events(const RunInput& cause) {
-    cause.answer({});
+  void accept_without_events(const RunCause& cause) {
+    cause.answer(Result<void>());
     if (cause.has_command()) close_command(cause.request->command_stream, "done", "nothing was left to do");
   }
 
@@ -307,13 +320,14 @@ struct SagaCore : SagaAttempts<Observer> {
 
   // ---- ending
 
+  /// Whoever is told that a run has ended finds that it is not open any more.
   void finish(const RunPtr& run) {
-    SagaReport report = report_of(run->state, *run->saga, run->id);
     const Duration age = world.wall_now() - run->state.started_at;
-    notify(observer, RunEnded{run->saga->name, run->id.str(), report.outcome, age});
-    for (auto& waiter : run->waiters) waiter.answer(report);
+    notify(observer, RunEnded{run->saga->name, run->id.str(), run->state.progress.outcome, age});
     process(run);  // requests that came too late are told so
+    auto waiters = std::move(run->waiters);
     drop(run);
+    for (auto& waiter : waiters) waiter.answer(report_of(run->state, *run->saga, run->id));
   }
 
   void lose(const RunPtr& run, const Error& error) {
@@ -326,11 +340,14 @@ struct SagaCore : SagaAttempts<Observer> {
   /// Answers whoever waits with an error and lets go of the run. Its history stands as committed.
   void abandon(const RunPtr& run, const Error& told) {
     if (run->dropped) return;
-    if (run->pending) run->pending->cause.answer(told);
-    if (std::exchange(run->pending, nullptr)) busy.fetch_sub(1, std::memory_order_relaxed);
-    for (RunInput& input : run->inbox) input.answer(told);
-    for (auto& waiter : run->waiters) waiter.answer(told);
+    const auto pending = std::move(run->pending);
+    if (pending) busy.fetch_sub(1, std::memory_order_relaxed);
+    const auto inbox = std::move(run->inbox);
+    auto waiters = std::move(run->waiters);
     drop(run);
+    if (pending) pending->cause.answer(told);
+    for (const RunInput& input : inbox) input.cause.answer(told);
+    for (auto& waiter : waiters) waiter.answer(told);
   }
 
   void drop(const RunPtr& run) {

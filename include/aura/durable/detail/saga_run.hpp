@@ -2,6 +2,7 @@
 #pragma once
 
 #include <aura/core/detail/pending_handler.hpp>
+#include <aura/core/detail/post.hpp>
 #include <aura/durable/detail/serializer.hpp>
 #include <aura/durable/detail/timer_heap.hpp>
 #include <aura/durable/saga_counters.hpp>
@@ -36,30 +37,36 @@ struct RunRequest {
   Attributes attributes{};       ///< of a run that begins
 };
 
-/// Something that happened to a run and waits for its turn.
-struct RunInput {
-  SagaInput input;
+/// Who asked for it, if anybody did.
+struct RunCause {
   std::unique_ptr<RunRequest> request{};
 
-  void answer(Result<void> outcome) const {
-    if (request) request->reply.answer(std::move(outcome));
+  template <class Outcome>
+  void answer(Outcome&& outcome) const {
+    if (request) request->reply.answer(Result<void>(std::forward<Outcome>(outcome)));
   }
   bool has_reply() const noexcept { return request && request->reply; }
   bool has_effect() const noexcept { return request && request->effect; }
   bool has_command() const noexcept { return request && !request->command_stream.empty(); }
 };
 
+/// Something that happened to a run and waits for its turn.
+struct RunInput {
+  SagaInput input;
+  RunCause cause{};
+};
+
 inline RunInput requested(SagaInput input, PendingHandler<Result<void>> reply, std::string command_stream = {}) {
   return {
       std::move(input),
-      std::make_unique<RunRequest>(RunRequest{
-          .reply = std::move(reply), .effect = {}, .command_stream = std::move(command_stream), .attributes = {}})};
+      {std::make_unique<RunRequest>(RunRequest{
+          .reply = std::move(reply), .effect = {}, .command_stream = std::move(command_stream), .attributes = {}})}};
 }
 
 /// A decision on its way into the journal.
 struct PendingCommit {
   SagaDecision decision{};
-  RunInput cause{SagaResumed{}};
+  RunCause cause{};
   WallTime at{};
   std::vector<Append> extras{};  ///< dead letters and commands, in the same commit
   std::uint32_t tries = 0;
@@ -90,16 +97,16 @@ struct Run : std::enable_shared_from_this<Run<Core>> {
     if (timer_slot != not_in_heap) core->timers->remove(*this);
   }
 
-  /// Runs `f(run)` serialised with everything else of this run; the caller is on the executor.
+  /// Runs `f(run)` serialised with everything else of that run; the caller is on the executor.
   template <class F>
-  void enter(F f) {
-    serializer.enter([self = this->shared_from_this(), f = std::move(f)]() mutable { f(self); });
+  static void enter(const std::shared_ptr<Run>& run, F&& f) {
+    run->serializer.enter([&] { f(run); }, [&] { return [run, f = std::forward<F>(f)]() mutable { f(run); }; });
   }
   /// The same from anywhere.
   template <class F>
   void post(F f) {
-    boost::asio::post(core->executor,
-                      [self = this->shared_from_this(), f = std::move(f)]() mutable { self->enter(std::move(f)); });
+    detail::post(core->executor,
+                 [self = this->shared_from_this(), f = std::move(f)]() mutable { enter(self, std::move(f)); });
   }
 
   std::shared_ptr<Core> core;
@@ -140,7 +147,7 @@ struct Attempt final : StepCall, std::enable_shared_from_this<Attempt<Core>> {
     compensating_ = run_held->state.progress.phase == SagaPhase::compensating;
     token_ = run_held->token;
     trace_ = run_held->trace;
-    only_one = std::popcount(run_held->state.progress.in_flight) == 1;
+    only_one = std::has_single_bit(run_held->state.progress.in_flight);
   }
 
   void finish(Result<StepOutput> output) override {
@@ -150,7 +157,7 @@ struct Attempt final : StepCall, std::enable_shared_from_this<Attempt<Core>> {
       return;
     }
     run_held->post([self = this->shared_from_this(), out = std::move(output)](const auto&) mutable {
-      self->run_held->core->attempt_ended(self, std::move(out));
+      self->run_held->core->attempt_ended(*self, std::move(out));
     });
   }
   bool alone() const noexcept override { return only_one; }
@@ -179,12 +186,18 @@ inline SagaReport report_of(const SagaState& state, const SagaDefinition& saga, 
   SagaReport report{.run = run, .outcome = state.progress.outcome};
   if (state.failure) report.failure = *state.failure;
   const StepSet with_result = state.progress.done & ~state.progress.skipped;
+  report.results.reserve(static_cast<std::size_t>(std::popcount(with_result)));
   for (std::size_t i = 0; i < state.steps.size(); ++i)
     if (with_result & step_bit(i)) report.results.emplace_back(saga.steps[i].name, state.steps[i].result);
   return report;
 }
 
-inline std::string saga_stream(const RunId& run) { return "saga/" + run.str(); }
+inline std::string saga_stream(const RunId& run) {
+  constexpr std::string_view prefix = "saga/";
+  std::string stream;
+  stream.reserve(prefix.size() + run.str().size());
+  return stream.append(prefix).append(run.str());
+}
 
 inline std::string letter_id(const RunId& run, const StepDefinition& step, const StepState& state) {
   return run.str() + "/" + step.name + "/" + std::to_string(state.stuck_count);

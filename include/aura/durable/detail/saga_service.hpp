@@ -153,7 +153,7 @@ struct SagaService final : SagaCore<Journal, Observer> {
     for (const StepDefinition& step : saga.steps) birth.steps.push_back(step.name);
     run->trace = extra.trace;
     RunInput begin = requested(SagaBegin{std::move(birth), std::move(input)}, std::move(reply));
-    begin.request->attributes = std::move(extra.attributes);
+    begin.cause.request->attributes = std::move(extra.attributes);
     this->push(run, std::move(begin));
   }
 
@@ -187,7 +187,7 @@ struct SagaService final : SagaCore<Journal, Observer> {
   void already_begun(const RunPtr& run) override {
     log.read(saga_stream(run->id), 0, 1,
              boost::asio::bind_executor(executor, [self = self(), run](Result<std::vector<Record>> records) {
-               run->enter([self, records = std::move(records)](const RunPtr& entered) {
+               RunType::enter(run, [self, records = std::move(records)](const RunPtr& entered) {
                  self->compare_births(entered, records);
                });
              }));
@@ -320,7 +320,7 @@ struct SagaService final : SagaCore<Journal, Observer> {
     timers->stop();
     boost::asio::post(home, [self = self()] { self->housekeeping.emit(boost::asio::cancellation_type::terminal); });
     for (const RunPtr& run : open_runs())  // at once: a host may destroy its context without running it again
-      run->enter([self = self()](const RunPtr& entered) {
+      RunType::enter(run, [self = self()](const RunPtr& entered) {
         self->abandon(entered, Error{saga_errc::draining, ErrorClass::cancelled,
                                      "run " + entered->id.str() + " goes on where the runner is started again"});
       });

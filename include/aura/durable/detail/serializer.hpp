@@ -9,7 +9,7 @@ namespace aura::detail {
 
 /// Runs what it is given at once where nothing else of it runs, and otherwise leaves it to whoever is inside: so no two
 /// run at the same time, they run in the order they came, and nobody waits. Callers are on an executor's thread already;
-/// what they hand over must keep the serializer alive and must not throw. May be shared between threads.
+/// they, and what they hand over, must keep the serializer alive and must not throw. May be shared between threads.
 ///
 /// A list that is taken as a whole: null is idle, the address of `busy_` is busy with nothing left, else tasks, the last
 /// one first, ending in that address.
@@ -19,14 +19,15 @@ class Serializer {
   Serializer(const Serializer&) = delete;
   Serializer& operator=(const Serializer&) = delete;
 
-  template <class F>
-  void enter(F&& f) {
+  /// Runs `now()`, or keeps what `later()` returns for whoever is inside: a task that owns what it needs.
+  template <class Now, class Later>
+  void enter(Now&& now, Later&& later) {
     Task* idle = nullptr;
     if (left_.compare_exchange_strong(idle, busy(), std::memory_order_acquire)) {
-      f();
+      now();
       return run_what_is_left();
     }
-    auto* const task = new Model<std::decay_t<F>>(std::forward<F>(f));
+    Task* const task = new Model<std::invoke_result_t<Later&>>(later());
     for (Task* head = left_.load(std::memory_order_relaxed);;) {
       if (head == nullptr) {  // whoever was inside has gone
         if (!left_.compare_exchange_weak(head, busy(), std::memory_order_acquire)) continue;
