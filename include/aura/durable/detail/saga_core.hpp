@@ -73,7 +73,7 @@ struct SagaCore : SagaAttempts<Observer> {
                          .random = random,
                          .retry_budget_spent = this->retry_budget_spent(),
                          .draining = draining.load()};
-    auto pending = std::make_unique<PendingCommit>();
+    auto pending = run->spare ? std::move(run->spare) : std::make_unique<PendingCommit>();
     Result<void> accepted =
         SagaDecider(*run->saga, run->state, sees, pending->decision).decide(std::move(next.input));
     if (!accepted) return refuse(next.cause, accepted.error());
@@ -136,6 +136,10 @@ struct SagaCore : SagaAttempts<Observer> {
     run->indexed_word = run->state.progress.word();
     run->indexed_due = earliest_wake(run->state);
     done->cause.answer(Result<void>());
+    if (actions.attempt != 0) {  // the next commit is not far; a run that only waits holds nothing
+      done->clear();
+      run->spare = std::move(done);
+    }
     done.reset();
     act(run, actions);
     process(run);

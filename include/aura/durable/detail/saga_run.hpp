@@ -70,6 +70,15 @@ struct PendingCommit {
   WallTime at{};
   std::vector<Append> extras{};  ///< dead letters and commands, in the same commit
   std::uint32_t tries = 0;
+
+  /// As new, but for the room that it has.
+  void clear() {
+    decision.events.clear();
+    decision.actions = {};
+    cause.request.reset();
+    extras.clear();
+    tries = 0;
+  }
 };
 
 /// When a step's turn comes: its backoff is over, or its guard may let it pass.
@@ -120,6 +129,7 @@ struct Run : std::enable_shared_from_this<Run<Core>> {
   TraceContext trace{};
   std::vector<RunInput> inbox{};
   std::unique_ptr<PendingCommit> pending{};
+  std::unique_ptr<PendingCommit> spare{};  ///< for the next one, between two steps
   std::vector<std::shared_ptr<Attempt<Core>>> attempts{};
   std::vector<StepWake> wakes{};
   std::vector<PendingHandler<Result<SagaReport>>> waiters{};
