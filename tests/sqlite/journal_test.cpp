@@ -8,6 +8,8 @@
 #include <boost/asio/io_context.hpp>
 
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -67,6 +69,37 @@ TEST_CASE("commits that wait together share one transaction and one sync") {
   const auto after = log.host.journal().stats();
   REQUIRE(after.transactions == before.transactions + 1);
   REQUIRE(after.writes == before.writes + 100);
+}
+
+TEST_CASE("many callers that come again at once stay in one group") {
+  SqliteHost host;
+  int commits_left = 100 * 8, taken = 0;
+  const std::function<void(int, std::uint64_t)> go_on = [&](int number, std::uint64_t version) {
+    if (--commits_left < 0) return;
+    const Append next =
+        version == 0 ? birth(name_of(number), {record("1")}) : append(name_of(number), version, {record("x")});
+    host.journal().commit({{next}, {}}, [&, number, version](const Result<void>& result) {
+      if (result) ++taken;
+      go_on(number, version + 1);
+    });
+  };
+  const auto before = host.journal().stats().transactions;
+  for (int i = 0; i < 100; ++i) go_on(i, 0);
+  host.world.run();
+  REQUIRE(taken == 800);
+  // One of the groups begins before all are back, and learns that nobody comes while it runs: here is but one thread.
+  REQUIRE(host.journal().stats().transactions <= before + 8 + 2);
+}
+
+TEST_CASE("records are kept in order, however many a transaction writes") {
+  Driven log;
+  for (const int count : {1, 15, 16, 17, 32, 100}) {
+    Append many = birth("many-" + std::to_string(count), {});
+    for (int i = 0; i < count; ++i) many.records.push_back(record(std::to_string(i)));
+    REQUIRE(ok(log.commit({many})));
+    const auto kept = log.read(many.stream, 0, 1000).value();
+    REQUIRE(kept == many.records);
+  }
 }
 
 TEST_CASE("a commit that waits alone is not delayed, and what arrives meanwhile goes into the next group") {

@@ -42,11 +42,11 @@ struct SqliteJournalStats {
 ///
 /// Writes wait in a bounded queue; a job on the blocking executor takes all that wait and runs them in one transaction
 /// with one sync (WAL, synchronous=FULL), while the next ones gather. One that waits alone is not delayed; after a group
-/// of many, what their handlers commit next is let in first. Each batch is
-/// checked before any of it is written, so a refused batch harms no other of its group; a failure of the storage (`full`,
-/// `io`, …) undoes the group and every caller is told, and the journal serves on once the storage does. Reads have a
-/// connection of their own, see every commit that was acknowledged before, and go on beside a write where the blocking
-/// executor has a second thread.
+/// of many, what their handlers commit next is taken into one group, and written while the last of them still run. Each
+/// batch is checked before any of it is written, so a refused batch harms no other of its group; a failure of the storage
+/// (`full`, `io`, …) undoes the group and every caller is told, and the journal serves on once the storage does. Reads
+/// have a connection of their own, see every commit that was acknowledged before, and go on beside a write where the
+/// blocking executor has a second thread.
 ///
 /// Handlers run on their associated executor, by default the runtime's, and never inside an initiation. An operation
 /// that still waits can be cancelled by any type of cancellation and then has not begun (core_errc::cancelled); later it

@@ -76,6 +76,13 @@ class Statement {
     return failed(code, doing);
   }
 
+  /// Binds arguments from position `first` on (the first is 1): for a statement with more of them than a call can list.
+  /// They must live until it has run.
+  template <class... Values>
+  void bind_from(int first, const Values&... values) {
+    (bind_one(first++, values), ...);
+  }
+
   /// Calls `on_row(Row)` for each row, until that returns false. Resets whatever happens.
   template <class OnRow, class... Values>
     requires std::predicate<OnRow&, Row>
@@ -117,8 +124,7 @@ class Statement {
 
   template <class... Values>
   void bind(const Values&... values) {
-    int position = 0;
-    (bind_one(++position, values), ...);
+    bind_from(1, values...);
   }
 
   void bind_one(int at, std::nullptr_t) { sqlite3_bind_null(handle_.get(), at); }

@@ -35,8 +35,6 @@ class Appender {
         {&insert_stream_,
          "INSERT INTO aura_journal_streams(name, kind, state, open, holder, token, due, created, closed)"
          " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(name) DO NOTHING"},
-        {&insert_record_,
-         "INSERT INTO aura_journal_records(stream, version, type, meta, payload) VALUES(?, ?, ?, ?, ?)"},
         {&update_due_, "UPDATE aura_journal_streams SET due = ? WHERE id = ?"},
         {&update_index_,
          "UPDATE aura_journal_streams SET state = ?1, open = ?2, due = ?3,"
@@ -52,7 +50,7 @@ class Appender {
     return {};
   }
 
-  /// The batch has passed `check_batch`. A hot append (its head is remembered, its index stays) is one INSERT.
+  /// The batch has passed `check_batch`. A hot append (its head is remembered, its index stays) is one row.
   Result<void> commit(const Batch& batch) {
     heads_.clear();
     for (std::size_t i = 0; i < batch.appends.size(); ++i)
@@ -71,6 +69,7 @@ class Appender {
   /// Null where there is no such stream. Good until `Session::trim`.
   Result<CachedHead*> find(const std::string& name) {
     if (CachedHead* known = session_.heads().find(name)) return known;
+    if (auto written = session_.write_records(); !written) return written.error();
     CachedHead head;
     bool found = false, whole = true;
     const auto read = session_.each(
@@ -171,10 +170,7 @@ class Appender {
 
   Result<void> insert_records(const Append& append, CachedHead& head) {
     for (const Record& record : append.records) {
-      const RecordMeta meta(record, head.id, head.version);
-      auto written = session_.run(insert_record_, "writing a record", head.id, head.version, record.type,
-                                  Blob{meta.view()}, Blob{record.payload});
-      if (!written) return written;
+      if (auto written = session_.add_record(head.id, head.version, record); !written) return written;
       ++head.version;
     }
     return {};
@@ -214,6 +210,7 @@ class Appender {
   /// When the stream's last record was decided, that of this append included.
   Result<std::int64_t> last_at(const Append& append, const CachedHead& head) {
     if (!append.records.empty()) return ticks(append.records.back().at);
+    if (auto written = session_.write_records(); !written) return written.error();
     std::int64_t at = 0;
     const auto read = session_.each(
         last_meta_, "reading a record",
@@ -227,8 +224,7 @@ class Appender {
   }
 
   Session& session_;
-  Statement find_head_, last_meta_, insert_stream_, insert_record_, update_due_, update_index_, delete_attributes_,
-      insert_attribute_;
+  Statement find_head_, last_meta_, insert_stream_, update_due_, update_index_, delete_attributes_, insert_attribute_;
   std::vector<CachedHead*> heads_;  ///< of the batch that is being checked; null for a birth
 };
 

@@ -9,12 +9,15 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/execution/blocking.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
+#include <boost/asio/require.hpp>
 
 #include <atomic>
 #include <concepts>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -30,7 +33,8 @@ class Operation : public std::enable_shared_from_this<Operation<Machine>> {
   virtual ~Operation() = default;
   virtual void run(Machine& machine) = 0;  ///< leaves a result
   virtual void fail(const Error& error) = 0;  ///< replaces the result
-  virtual void deliver() = 0;  ///< hands the result to the handler's executor; never in an initiation
+  /// Hands the result to the handler's executor; never in an initiation. `home` is the lane's, and never blocks.
+  virtual void deliver(const boost::asio::any_io_executor& home) = 0;
 
   bool take() noexcept { return !taken_.exchange(true, std::memory_order_acq_rel); }
 
@@ -47,19 +51,21 @@ using Operations = std::vector<std::shared_ptr<Operation<Machine>>>;
 template <class Machine>
 void post_deliveries(const boost::asio::any_io_executor& executor, Operations<Machine> operations) {
   struct Deliveries {
-    boost::asio::any_io_executor executor;
+    boost::asio::any_io_executor executor;  ///< never blocks, so that each delivery need not ask for that
     Operations<Machine> operations;
     std::size_t next = 0;
 
     void operator()() try {
-      while (next < operations.size()) operations[next++]->deliver();
+      while (next < operations.size()) operations[next++]->deliver(executor);
     } catch (...) {  // a handler threw: that is its executor's affair, and the others still get theirs
       const boost::asio::any_io_executor again = executor;
       if (next < operations.size()) boost::asio::post(again, std::move(*this));
       throw;
     }
   };
-  if (!operations.empty()) boost::asio::post(executor, Deliveries{executor, std::move(operations)});
+  if (operations.empty()) return;
+  auto posting = boost::asio::require(executor, boost::asio::execution::blocking.never);
+  boost::asio::post(executor, Deliveries{std::move(posting), std::move(operations)});
 }
 
 /// `Work` is called with the machine and gives a `Result<T>`.
@@ -82,11 +88,13 @@ class OperationOf final : public Operation<Machine> {
   void set_result(Result<T> result) { result_.emplace(std::move(result)); }
 
   /// From the fallback executor. Posts where that is possible: handlers may then run beside each other.
-  void deliver() override {
+  void deliver(const boost::asio::any_io_executor& home) override {
     auto self = std::static_pointer_cast<OperationOf>(this->shared_from_this());
     // Out of this, or the work it stands for would keep itself alive.
     const auto executor = std::move(executor_);
-    if (const auto* known = std::get_if<boost::asio::any_io_executor>(&executor))
+    if (std::holds_alternative<Home>(executor))
+      home.execute(Delivery{std::move(self)});
+    else if (const auto* known = std::get_if<boost::asio::any_io_executor>(&executor))
       boost::asio::post(*known, Delivery{std::move(self)});
     else
       std::get<boost::asio::any_completion_executor>(executor).execute(Delivery{std::move(self)});
@@ -101,7 +109,10 @@ class OperationOf final : public Operation<Machine> {
   }
 
  private:
-  using Executor = std::variant<boost::asio::any_io_executor, boost::asio::any_completion_executor>;
+  struct Home {
+    boost::asio::any_io_executor work;
+  };
+  using Executor = std::variant<Home, boost::asio::any_io_executor, boost::asio::any_completion_executor>;
 
   template <class ConcreteHandler>
   static Executor executor_of(const ConcreteHandler& handler, const boost::asio::any_io_executor& fallback) {
@@ -110,8 +121,10 @@ class OperationOf final : public Operation<Machine> {
     // An any_completion_handler's own executor cannot be posted to, only asked to execute.
     if constexpr (std::same_as<decltype(executor), boost::asio::any_completion_executor>)
       return boost::asio::prefer(executor, tracked);
+    else if (const boost::asio::any_io_executor known(std::move(executor)); known == fallback)
+      return Home{boost::asio::prefer(known, tracked)};
     else
-      return boost::asio::any_io_executor(boost::asio::prefer(executor, tracked));
+      return boost::asio::prefer(known, tracked);
   }
 
   void cancel() {

@@ -37,6 +37,7 @@ class Pruner {
     if (!surplus) return surplus.error();
     const auto doomed = choose(retention, *surplus);
     if (!doomed) return doomed.error();
+    if (auto written = session_.write_records(); !written) return written.error();
     for (const auto& [id, name] : *doomed) {
       for (Statement* statement : {&remove_records_, &remove_attributes_, &remove_stream_})
         if (auto removed = session_.run(*statement, "removing a stream", id); !removed) return removed.error();

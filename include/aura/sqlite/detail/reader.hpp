@@ -28,8 +28,8 @@ class Reader {
   }
 
   /// One snapshot for all of `operations`.
-  template <class Operations>
-  void run(Operations& operations) {
+  template <class Operations, class More>
+  void run(Operations& operations, const More&) {
     auto begun = begin_.run("beginning to read");
     for (auto& operation : operations) attempt(*operation, begun);
     if (begun) end();

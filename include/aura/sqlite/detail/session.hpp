@@ -4,6 +4,7 @@
 #include <aura/sqlite/database.hpp>
 #include <aura/sqlite/detail/effect_guard.hpp>
 #include <aura/sqlite/detail/head_cache.hpp>
+#include <aura/sqlite/detail/record_queue.hpp>
 #include <aura/sqlite/transaction.hpp>
 
 #include <cstdint>
@@ -47,7 +48,8 @@ class Session {
 
   /// Returns once what the group wrote is synced. On an error nothing of it is there, but see `journal` about `io`.
   Result<void> commit() {
-    auto committed = commit_.run("committing");
+    auto committed = write_records();
+    if (committed) committed = commit_.run("committing");
     if (!committed) rollback();
     return committed;
   }
@@ -55,7 +57,21 @@ class Session {
   void rollback() {
     // SQLite may have rolled back by itself already; a ROLLBACK always ends the transaction, even when it fails.
     if (db_.in_transaction()) sqlite3_exec(db_.handle(), "ROLLBACK", nullptr, nullptr, nullptr);
+    records_.clear();
     forget();
+  }
+
+  /// The record must stay where it is until the group has ended.
+  Result<void> add_record(std::int64_t stream, std::uint64_t version, const Record& record) {
+    records_.add(stream, version, record);
+    return records_.full() ? write_records() : Result<void>();
+  }
+
+  /// Before anybody reads or removes records, effects included.
+  Result<void> write_records() {
+    auto written = records_.write();
+    if (!written) failure_ = written.error();
+    return written;
   }
 
   template <class... Values>
@@ -74,6 +90,7 @@ class Session {
 
   /// Runs an effect in a savepoint of its own. An error of it undoes what it wrote and nothing else.
   Result<void> run_effect(const Effect& effect) {
+    if (auto written = write_records(); !written) return written;
     if (auto saved = run(savepoint_, "running an effect"); !saved) return saved;
     Result<void> done = guarded(effect);
     reset_others();
@@ -148,7 +165,7 @@ class Session {
       if (!prepared) return prepared.error();
       *statement = std::move(*prepared);
     }
-    return {};
+    return records_.prepare_all(db_);
   }
 
   Result<void> guarded(const Effect& effect) try {
@@ -179,6 +196,7 @@ class Session {
   EffectGuard guard_;
   Statement begin_, commit_, data_version_, savepoint_, undo_, release_, count_;
   HeadCache heads_;
+  RecordQueue records_;
   std::map<std::pair<std::string, bool>, std::optional<std::uint64_t>> counts_;
   std::optional<Error> failure_;
   std::int64_t seen_version_ = 0;

@@ -43,10 +43,11 @@ class Writer {
     return writer;
   }
 
-  /// One transaction and one sync for all of `operations`. Each has its result after this, and nobody was told yet.
-  template <class Operations>
-  void run(Operations& operations) {
-    if (auto done = attempt(operations); !done)
+  /// One transaction and one sync for all of `operations`, and for those that `more()` adds while it is true. Each has its
+  /// result after this, and nobody was told yet.
+  template <class Operations, class More>
+  void run(Operations& operations, More more) {
+    if (auto done = attempt(operations, more); !done)
       for (auto& operation : operations) operation->fail(done.error());
   }
 
@@ -67,17 +68,20 @@ class Writer {
         leases(*session_, appender),
         pruner(*session_) {}
 
-  template <class Operations>
-  Result<void> attempt(Operations& operations) try {
+  template <class Operations, class More>
+  Result<void> attempt(Operations& operations, More& more) try {
     if (auto begun = session_->begin(); !begun) return begun;
-    for (auto& operation : operations) {
-      operation->run(*this);
-      if (session_->failure()) {
-        session_->rollback();
-        return *session_->failure();
+    std::size_t next = 0;
+    do {
+      while (next < operations.size()) {
+        operations[next++]->run(*this);
+        if (session_->failure()) {
+          session_->rollback();
+          return *session_->failure();
+        }
+        session_->trim();
       }
-      session_->trim();
-    }
+    } while (more());
     return session_->commit();
   } catch (const std::exception& thrown) {
     session_->rollback();
