@@ -220,6 +220,29 @@ TEST_CASE("a guard's rejection is waited for and burns no attempt; its permit he
   REQUIRE(runner->counts("guarded", version{1})->steps[0].attempts == 2);
 }
 
+TEST_CASE("a guard holds a step back no longer than the step's deadline, and then it never began") {
+  SagaWorld world;
+  Gate gate{.closed = 1'000'000};
+  int begun = 0, undone = 0;
+  aura::Saga saga{"guarded", version{1},
+                  step<"before">(nothing).undo([&](const int&) { ++undone; }),
+                  step<"held">([&](const int&) { ++begun; })
+                      .undo([&](const int&) { ++undone; })
+                      .after<"before">()
+                      .guard_by(gate)
+                      .retry(RetryPolicy::forever())
+                      .deadline(12s)};
+  auto runner = world.ready(saga);
+  const auto began = world.runtime.steady_now();
+  const auto report = world.run(*runner, saga, "r", input).value();
+  REQUIRE(world.runtime.steady_now() - began == 12s);
+  REQUIRE(report.outcome == RunOutcome::compensated);
+  REQUIRE(std::string(report.failure->message()) == "step held was held back by its guard until its deadline: closed");
+  REQUIRE(begun == 0);
+  REQUIRE(undone == 1);
+  REQUIRE(world.told.count("r: rejected held") == 4);  // at 0, 5, 10 and 12 seconds
+}
+
 TEST_CASE("an action that its guard holds back is not begun any more once the run goes back") {
   SagaWorld world;
   Gate gate{.closed = 1};
@@ -819,6 +842,19 @@ TEST_CASE("once the retry budget is spent, retries are put off but not dropped, 
   const auto began = world.runtime.steady_now();
   REQUIRE(world.run(*runner, saga, "r", input).value().completed());
   REQUIRE(world.runtime.steady_now() - began == 1h);  // the first retry had a token, the second waited the cap
+}
+
+TEST_CASE("a retry that is put off still comes before its step's deadline") {
+  SagaWorld world;
+  auto options = world.options();
+  options.retry_budget = aura::RetryBudget::Options{.ratio = 0, .tokens_max = 0};
+  aura::Saga saga{"s", version{1},
+                  step<"a">(Failing(1, transient())).pure().retry(attempts(3, 0ms, 1h)).deadline(10min)};
+  auto runner = world.ready(saga, options);
+  const auto began = world.runtime.steady_now();
+  REQUIRE(world.run(*runner, saga, "r", input).value().completed());
+  REQUIRE(world.runtime.steady_now() - began < 10min);
+  REQUIRE(world.runtime.steady_now() - began > 5min);
 }
 
 TEST_CASE("one sync for each step that is done: the record that ends one step begins the next") {

@@ -65,6 +65,36 @@ TEST_CASE("a task may enter again, and may hold the last reference to what owns 
   REQUIRE(watch.expired());
 }
 
+TEST_CASE("a journal may be destroyed after its runner, whatever of the runner still waits on the executor") {
+  const aura::Saga saga{"s", version{1}, step<"a">([](const int&) {}).pure(),
+                        step<"b">([](const int&) {}).pure().after<"a">()};
+  for (int moment = 0; moment < 40; ++moment) {  // after so many handlers
+    asio::io_context context;
+    aura::AsioRuntime runtime(context.get_executor(), context.get_executor(), 1);
+    auto journal = std::make_unique<aura::MemoryJournal>(runtime);
+    auto runner = std::make_unique<aura::SagaRunner<aura::MemoryJournal>>(
+        runtime, *journal, aura::SagaRunnerOptions{.holder = aura::HolderId{"brief"}});
+    runner->add(saga).value();
+    int answered = 0;
+    const auto answer = [&](const auto&) { ++answered; };
+    runner->recover(answer);
+    while (answered == 0) context.run_one();
+
+    for (int i = 0; i < 3; ++i) runner->run(saga, aura::RunId{"run-" + std::to_string(i)}, i, answer);
+    for (int i = 0; i < moment; ++i) context.poll_one();
+    runner->wait(aura::RunId{"run-0"}, answer);
+    runner->cancel(aura::RunId{"run-1"}, "enough", answer);
+    runner->recover(answer);
+    runner->drain(1h, answer);
+    for (int i = 0; i < moment % 4; ++i) context.poll_one();
+    runner.reset();
+    journal.reset();
+    context.restart();
+    context.run();
+    REQUIRE(answered == 8);
+  }
+}
+
 TEST_CASE("a runner, and then its context, may be destroyed with everything in flight, and nothing is leaked") {
   std::shared_ptr<int> watched = std::make_shared<int>(0);
   {

@@ -22,7 +22,6 @@ namespace aura {
 enum class journal_errc : std::int32_t {
   version_conflict = 1,    ///< the stream is not at the expected version (permanent): read it again
   fenced = 2,              ///< the stream is held under another token (permanent): someone else drives it now
-  lease_held = 3,          ///< the lease belongs to someone else and has not run out (rejected)
   lease_lost = 4,          ///< the lease was taken over or released (permanent)
   kind_full = 5,           ///< the batch would exceed its own limit of open streams of a kind (rejected)
   queue_full = 6,          ///< too many operations wait (rejected)

@@ -248,10 +248,11 @@ class SagaDecider {
 
   std::optional<Duration> next_attempt(const AttemptRules& rules, const StepState& known, const Error& error) const {
     const Duration elapsed = world_.now - known.first_at;
-    std::optional<Duration> wait = rules.retry.next(known.attempts_spent, error, elapsed, world_.random);
-    if (wait && world_.retry_budget_spent) wait = std::max(*wait, rules.retry.cap);
-    if (wait && rules.deadline > Duration::zero() && *wait > rules.deadline - elapsed) return std::nullopt;
-    return wait;
+    const Duration left = rules.deadline > Duration::zero() ? rules.deadline - elapsed : Duration::max();
+    const std::optional<Duration> wait = rules.retry.next(known.attempts_spent, error, elapsed, world_.random);
+    if (!wait || *wait >= left) return std::nullopt;
+    if (!world_.retry_budget_spent || rules.retry.cap <= *wait) return wait;
+    return std::min(rules.retry.cap, std::max(*wait, left - left / 8));  // put off, and still with time to act
   }
 
   /// Then nothing can go back until the pivot's next attempt, or an operator, says whether it happened.

@@ -38,6 +38,7 @@ class SagaRunner {
   using Pending = detail::PendingHandler<T>;
 
  public:
+  /// The journal must outlive the runner; what the runner has left on the executor does not touch it.
   /// \throws std::invalid_argument where the options name no holder.
   SagaRunner(AnyRuntime runtime, Journal& storage, SagaRunnerOptions options, Observer observer = {})
       : service_(std::make_shared<Service>(runtime, storage, checked(std::move(options)), std::move(observer))) {

@@ -1,14 +1,13 @@
 // A handler that waits for its answer, which it gets by a post and never inline.
 #pragma once
 
+#include <aura/core/detail/post.hpp>
+
 #include <boost/asio/any_completion_executor.hpp>
 #include <boost/asio/any_completion_handler.hpp>
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/append.hpp>
 #include <boost/asio/associated_executor.hpp>
-#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 
 #include <new>
@@ -42,14 +41,16 @@ class PendingHandler {
 
   explicit operator bool() const noexcept { return static_cast<bool>(handler_); }
 
-  /// A handler's own executor may run at once what it is given, so the answer is posted to the fallback and
-  /// dispatched from there.
+  /// A handler's own executor may run at once what it is given, so the answer is posted to the fallback and handed to
+  /// that executor from there.
   void answer(T value) {
     if (!handler_) return;
-    boost::asio::any_completion_executor executor = std::move(executor_);
-    boost::asio::post(
-        fallback_,
-        boost::asio::bind_executor(std::move(executor), boost::asio::append(std::move(handler_), std::move(value))));
+    detail::post(fallback_, [executor = std::move(executor_), handler = std::move(handler_),
+                             value = std::move(value)]() mutable {
+      executor.execute([handler = std::move(handler), value = std::move(value)]() mutable {
+        std::move(handler)(std::move(value));
+      });
+    });
   }
 
  private:

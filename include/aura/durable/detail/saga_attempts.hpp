@@ -46,7 +46,8 @@ struct SagaAttempts : std::enable_shared_from_this<SagaAttempts<Observer>> {
     auto made = std::make_shared<Attempt<SagaAttempts>>(run, index);
     Attempt<SagaAttempts>& attempt = *made;  // kept by its run, which nobody else is inside
     attempt.started = world.steady_now();
-    if (step.guard && !attempt.compensating() && !pass_guard(*run, step, attempt)) return;
+    if (step.guard && !attempt.compensating())
+      if (auto passed = pass_guard(*run, step, attempt); !passed) return hold_back(run, attempt, passed.error());
     const AttemptRules& rules = attempt.compensating() ? step.backward : step.forward;
     attempt.set_deadline(deadline_of(rules, run->state.steps[index], attempt.started));
     run->attempts.push_back(made);
@@ -81,28 +82,41 @@ struct SagaAttempts : std::enable_shared_from_this<SagaAttempts<Observer>> {
     return error_of_current_exception("the guard of step " + std::string(step));
   }
 
-  bool pass_guard(RunType& run, const StepDefinition& step, Attempt<SagaAttempts>& attempt) {
+  Result<void> pass_guard(RunType& run, const StepDefinition& step, Attempt<SagaAttempts>& attempt) {
     Result<AnyPermit> permit = ask(step.guard, attempt.started, attempt.step());
     if (permit) {
       attempt.permit = std::move(*permit);
-      return true;
+      return {};
     }
-    const Error error = permit.error();
-    notify(observer, GuardRejected{run.saga->name, run.id.str(), step.name, error});
+    notify(observer, GuardRejected{run.saga->name, run.id.str(), step.name, permit.error()});
     count(run.counters->steps[attempt.step_index].guard_rejections);
-    const Duration wait = error.retry_after() > Duration::zero() ? error.retry_after() : std::chrono::seconds(1);
-    run.wakes.push_back({attempt.step_index, true, saturating_add(attempt.started, wait)});
-    return false;
+    return permit.error();
+  }
+
+  /// Asks the guard again later, but not beyond the step's deadline: then the attempt has failed without having begun.
+  void hold_back(const RunPtr& run, const Attempt<SagaAttempts>& attempt, const Error& refusal) {
+    const std::uint8_t index = attempt.step_index;
+    const StepDefinition& step = run->saga->steps[index];
+    const SteadyTime latest = step_deadline(step.forward, run->state.steps[index], attempt.started);
+    if (latest <= attempt.started)
+      return push(run, RunInput{SagaAttemptEnded{
+                           index, attempt.attempt(),
+                           Error{core_errc::timed_out, ErrorClass::rejected,
+                                 "step " + step.name + " was held back by its guard until its deadline: " +
+                                     std::string(refusal.message())}}});
+    const Duration wait = refusal.retry_after() > Duration::zero() ? refusal.retry_after() : std::chrono::seconds(1);
+    run->wakes.push_back({index, true, std::min(latest, saturating_add(attempt.started, wait))});
+  }
+
+  /// When all attempts of the step together have had their time.
+  SteadyTime step_deadline(const AttemptRules& rules, const StepState& step, SteadyTime now) const {
+    if (rules.deadline <= Duration::zero()) return SteadyTime::max();
+    return saturating_add(now, std::max(Duration::zero(), rules.deadline - (world.wall_now() - step.first_at)));
   }
 
   SteadyTime deadline_of(const AttemptRules& rules, const StepState& step, SteadyTime now) const {
-    SteadyTime deadline = SteadyTime::max();
-    if (rules.timeout > Duration::zero()) deadline = saturating_add(now, rules.timeout);
-    if (rules.deadline > Duration::zero()) {
-      const Duration left = std::max(Duration::zero(), rules.deadline - (world.wall_now() - step.first_at));
-      deadline = std::min(deadline, saturating_add(now, left));
-    }
-    return deadline;
+    const SteadyTime of_step = step_deadline(rules, step, now);
+    return rules.timeout > Duration::zero() ? std::min(of_step, saturating_add(now, rules.timeout)) : of_step;
   }
 
   void attempt_ended(Attempt<SagaAttempts>& attempt, Result<StepOutput>&& output) {

@@ -97,12 +97,12 @@ struct StepGraph {
   std::array<StepSet, N> before{};
   std::array<int, N> kind{};
 
+  /// Warshall's closure, a row at a time: compilers bound how many steps a constant may take.
   constexpr std::array<StepSet, N> ancestors() const {
     std::array<StepSet, N> all = before;
-    for (std::size_t round = 0; round < N; ++round)
+    for (std::size_t through = 0; through < N; ++through)
       for (std::size_t i = 0; i < N; ++i)
-        for (std::size_t j = 0; j < N; ++j)
-          if (all[i] & step_bit(j)) all[i] |= all[j];
+        if (all[i] & step_bit(through)) all[i] |= all[through];
     return all;
   }
   constexpr int on_a_cycle() const {

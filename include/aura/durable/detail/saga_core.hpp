@@ -236,7 +236,7 @@ struct SagaCore : SagaAttempts<Observer> {
     const std::string stream = closing.stream;
     log.head(stream, boost::asio::bind_executor(executor, [self = self(), closing = std::move(closing)](
                                                               Result<std::optional<StreamHead>> head) mutable {
-               if (!head || !*head || !(*head)->open) return;
+               if (!head || !*head || !(*head)->open || self->stopped.load()) return;
                closing.expected_version = (*head)->version;
                Batch batch;
                batch.appends.push_back(std::move(closing));
@@ -304,6 +304,7 @@ struct SagaCore : SagaAttempts<Observer> {
 
   /// Where this fails, the command is found again at the next poll.
   void close_command(const std::string& stream, std::string state, std::string reason) {
+    if (stopped.load()) return;
     Batch batch;
     batch.appends.push_back(close_saga_command(stream, std::move(state), std::move(reason), world.wall_now()));
     log.commit(std::move(batch), boost::asio::bind_executor(executor, [](Result<void>) {}));

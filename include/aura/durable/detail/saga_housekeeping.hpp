@@ -80,6 +80,7 @@ struct SagaHousekeeping : std::enable_shared_from_this<SagaHousekeeping<Service>
     std::string stream = std::move(commands.streams.back().stream);
     commands.streams.pop_back();
     service->log.read(stream, 0, 1, on_home([self = self(), stream](Result<std::vector<Record>> records) {
+                        if (self->service->stopped.load()) return;
                         if (records && !records->empty()) self->carry_out(stream, records->front());
                         self->read_command();
                       }));

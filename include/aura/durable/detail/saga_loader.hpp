@@ -8,6 +8,7 @@
 
 #include <boost/asio/bind_executor.hpp>
 
+#include <atomic>
 #include <functional>
 #include <iterator>
 #include <memory>
@@ -20,13 +21,18 @@ namespace aura::detail {
 inline constexpr std::size_t history_page = 1000;
 inline constexpr std::size_t history_records_max = 1'000'000;
 
-/// Reads a whole stream, a page at a time, and calls `done(Result<std::vector<Record>>)` on the executor.
+/// Reads a whole stream, a page at a time, and calls `done(Result<std::vector<Record>>)` on the executor. Once `stopped`,
+/// which `done` keeps alive, the journal is not asked any more: it may be gone.
 template <journal Journal, class Done>
 struct HistoryReader : std::enable_shared_from_this<HistoryReader<Journal, Done>> {
-  HistoryReader(Journal& storage, boost::asio::any_io_executor where, std::string name, Done then)
-      : log(storage), executor(std::move(where)), stream(std::move(name)), done(std::move(then)) {}
+  HistoryReader(Journal& storage, boost::asio::any_io_executor where, std::string name,
+                const std::atomic<bool>& no_more, Done then)
+      : log(storage), executor(std::move(where)), stream(std::move(name)), stopped(no_more), done(std::move(then)) {}
 
   void next() {
+    if (stopped.load())
+      return done(
+          Error{saga_errc::draining, ErrorClass::cancelled, "the runner was stopped before it read " + stream});
     log.read(
         stream, records.size(), history_page,
         boost::asio::bind_executor(executor, [self = this->shared_from_this()](Result<std::vector<Record>> page) {
@@ -50,13 +56,16 @@ struct HistoryReader : std::enable_shared_from_this<HistoryReader<Journal, Done>
   Journal& log;
   boost::asio::any_io_executor executor;
   std::string stream;
+  const std::atomic<bool>& stopped;
   Done done;
   std::vector<Record> records;
 };
 
 template <journal Journal, class Done>
-void load_history(Journal& log, boost::asio::any_io_executor executor, std::string stream, Done done) {
-  std::make_shared<HistoryReader<Journal, Done>>(log, std::move(executor), std::move(stream), std::move(done))
+void load_history(Journal& log, boost::asio::any_io_executor executor, std::string stream,
+                  const std::atomic<bool>& stopped, Done done) {
+  std::make_shared<HistoryReader<Journal, Done>>(log, std::move(executor), std::move(stream), stopped,
+                                                 std::move(done))
       ->next();
 }
 

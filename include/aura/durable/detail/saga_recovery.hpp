@@ -25,6 +25,7 @@ struct SagaRecoveryTask : std::enable_shared_from_this<SagaRecoveryTask<Service>
   }
 
   void begin() {
+    if (service->stopped.load()) return fail(stopped_error());
     if (service->lease_now()) return next_page();
     service->log.acquire_lease(service->options.holder, service->options.lease_ttl, service->world.wall_now(),
                                on_home([self = self()](Result<Lease> lease) {
@@ -36,6 +37,7 @@ struct SagaRecoveryTask : std::enable_shared_from_this<SagaRecoveryTask<Service>
   }
 
   void next_page() {
+    if (service->stopped.load()) return fail(stopped_error());
     StreamQuery query{.kind = "saga", .open = true, .limit = 1000, .after = after};
     service->log.find(std::move(query), on_home([self = self()](Result<StreamPage> page) {
                         if (!page) return self->fail(page.error());
@@ -44,6 +46,7 @@ struct SagaRecoveryTask : std::enable_shared_from_this<SagaRecoveryTask<Service>
   }
 
   void claim(StreamPage page) {
+    if (service->stopped.load()) return fail(stopped_error());
     after = std::move(page.next);
     std::vector<std::string> wanted;
     were_held.clear();
@@ -67,10 +70,11 @@ struct SagaRecoveryTask : std::enable_shared_from_this<SagaRecoveryTask<Service>
   }
 
   void load_more() {
+    if (service->stopped.load()) return fail(stopped_error());
     while (loading < service->options.recover_concurrency && taken < streams.size()) {
       ++loading;
       const ClaimedStream claimed = streams[taken++];
-      load_history(service->log, service->home, claimed.stream,
+      load_history(service->log, service->home, claimed.stream, service->stopped,
                    [self = self(), claimed](Result<std::vector<Record>> records) {
                      self->loaded(claimed, std::move(records));
                    });
@@ -80,13 +84,12 @@ struct SagaRecoveryTask : std::enable_shared_from_this<SagaRecoveryTask<Service>
 
   void loaded(const ClaimedStream& claimed, Result<std::vector<Record>> records) {
     --loading;
+    if (service->stopped.load()) return fail(stopped_error());
     const auto id = RunId::parse(std::string_view(claimed.stream).substr(sizeof("saga/") - 1));
     if (!records || !id)
       hold(claimed, records ? id.error() : records.error());
     else if (Result<LoadedRun> run = service->build(*id, *records); !run)
       hold(claimed, run.error());
-    else if (service->stopped.load())
-      return fail(stopped_error());
     else
       resume(*id, claimed, std::move(*run), records->size());
     load_more();
@@ -107,6 +110,7 @@ struct SagaRecoveryTask : std::enable_shared_from_this<SagaRecoveryTask<Service>
     if (!run || !is_new) return;
     ++found.resumed;
     run->post([service = service, was_held = were_held.contains(claimed.stream)](const auto& entered) {
+      if (entered->dropped) return;
       if (was_held) service->show(entered);
       service->push(entered, RunInput{.input = SagaResumed{}});
       if (!entered->dropped) service->reschedule(entered);

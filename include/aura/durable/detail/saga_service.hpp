@@ -233,7 +233,8 @@ struct SagaService final : SagaCore<Journal, Observer> {
   }
 
   void report_from_journal(const RunId& id, PendingHandler<Result<SagaReport>> waiter) {
-    load_history(log, executor, saga_stream(id),
+    if (stopped.load()) return waiter.answer(stopped_error(id));
+    load_history(log, executor, saga_stream(id), stopped,
                  [self = self(), id, answer = std::move(waiter)](Result<std::vector<Record>> records) mutable {
                    if (!records) return answer.answer(records.error());
                    Result<LoadedRun> loaded = self->build(id, *records);
@@ -299,7 +300,7 @@ struct SagaService final : SagaCore<Journal, Observer> {
   /// On `home`. What is still in flight is handed back: whoever resumes the run attempts it again.
   void stop_and_answer() {
     if (drained.empty()) return;
-    stop();
+    const bool was_stopped = !stop();  // by its owner, who may have let go of the journal too
     auto answers = std::make_shared<std::vector<PendingHandler<Result<void>>>>(std::move(drained));
     drained.clear();
     std::optional<Lease> held;
@@ -310,20 +311,25 @@ struct SagaService final : SagaCore<Journal, Observer> {
     const auto answer_all = [answers](Result<void> outcome) {
       for (auto& each : *answers) each.answer(outcome);
     };
-    if (!held) return answer_all({});
+    if (!held || was_stopped) return answer_all({});
     log.release_lease(*held, boost::asio::bind_executor(home, answer_all));
   }
 
-  /// Lets go of everything; from any thread, any number of times. What is durable stays.
-  void stop() {
-    if (stopped.exchange(true)) return;
+  /// Lets go of everything; from any thread, any number of times, true the first time. What is durable stays. What
+  /// still runs afterwards does not touch the journal.
+  bool stop() {
+    if (stopped.exchange(true)) return false;
     timers->stop();
     boost::asio::post(home, [self = self()] { self->housekeeping.emit(boost::asio::cancellation_type::terminal); });
     for (const RunPtr& run : open_runs())  // at once: a host may destroy its context without running it again
-      RunType::enter(run, [self = self()](const RunPtr& entered) {
-        self->abandon(entered, Error{saga_errc::draining, ErrorClass::cancelled,
-                                     "run " + entered->id.str() + " goes on where the runner is started again"});
-      });
+      RunType::enter(run,
+                     [self = self()](const RunPtr& entered) { self->abandon(entered, stopped_error(entered->id)); });
+    return true;
+  }
+
+  static Error stopped_error(const RunId& id) {
+    return Error{saga_errc::draining, ErrorClass::cancelled,
+                 "run " + id.str() + " goes on where the runner is started again"};
   }
 
   boost::asio::strand<boost::asio::any_io_executor> home;  ///< lease, commands, draining
