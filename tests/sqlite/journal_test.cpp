@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -42,16 +43,15 @@ struct Outcomes {
   }
 };
 
-/// Counts the syncs of the log that make a commit durable.
-struct SyncCounter {
-  int syncs = 0;
-  explicit SyncCounter(sim::Disk& disk) {
-    disk.on_operation([this](const sim::DiskOperation& operation) {
-      if (operation.verb == sim::DiskVerb::sync && operation.file == "app.db-wal") ++syncs;
-      return sim::DiskFault::none;
-    });
-  }
-};
+/// How many syncs of the log made commits durable from now on. Shared: the disk goes on counting while all is closed.
+std::shared_ptr<const int> count_syncs(sim::Disk& disk) {
+  auto syncs = std::make_shared<int>(0);
+  disk.on_operation([syncs](const sim::DiskOperation& operation) {
+    if (operation.verb == sim::DiskVerb::sync && operation.file == "app.db-wal") ++*syncs;
+    return sim::DiskFault::none;
+  });
+  return syncs;
+}
 
 }  // namespace
 
@@ -59,13 +59,13 @@ TEST_CASE("commits that wait together share one transaction and one sync") {
   Driven log;
   REQUIRE(ok(log.commit({birth("warm", {record("1")})})));  // the log's header has a sync of its own
   const auto before = log.host.journal().stats();
-  SyncCounter counter(log.host.disk);
+  const auto syncs = count_syncs(log.host.disk);
   Outcomes outcomes;
   outcomes.begin(log.host.journal(), 0, 100);
-  REQUIRE(counter.syncs == 0);
+  REQUIRE(*syncs == 0);
   log.host.world.run();
   REQUIRE(outcomes.taken == 100);
-  REQUIRE(counter.syncs == 1);
+  REQUIRE(*syncs == 1);
   const auto after = log.host.journal().stats();
   REQUIRE(after.transactions == before.transactions + 1);
   REQUIRE(after.writes == before.writes + 100);
