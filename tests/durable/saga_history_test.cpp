@@ -60,6 +60,9 @@ TEST_CASE("an exported history gives back the same records, through text") {
   for (const char* fail_at : {"", "charge", "reserve"}) {
     const auto records = history_of(fail_at);
     const auto json = aura::export_history(run, records).value();
+    const auto ordered = aura::export_history<nlohmann::ordered_json>(run, records).value();
+    REQUIRE(nlohmann::json(ordered) == json);
+    REQUIRE(aura::import_history(ordered).value() == records);
     REQUIRE(aura::import_history(nlohmann::json::parse(json.dump(2))).value() == records);
     REQUIRE(json.at("records").at(0).at("events").at(1).at("step") == "reserve");
     REQUIRE(json.at("records").at(0).at("traceparent") == "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");

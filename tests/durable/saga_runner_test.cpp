@@ -167,6 +167,22 @@ TEST_CASE("a step's deadline ends its retries, and a saga's deadline sends it ba
   REQUIRE(world.runtime.steady_now() - later == 5s);
 }
 
+TEST_CASE("a wall clock that is set back gives no attempt more than its step's deadline") {
+  SagaWorld world;
+  aura::Saga saga{"s", version{1},
+                  step<"a">([](const int&, StepContext& context) -> asio::awaitable<void> {
+                    if (context.attempt() == 1) throw aura::ErrorException(transient());
+                    co_await context.wait(24h, asio::use_awaitable);
+                  }).undo(nothing).retry(attempts(2, 1s, 1s)).deadline(10s)};
+  auto runner = world.ready(saga);
+  const auto began = world.runtime.steady_now();
+  REQUIRE(world.start(*runner, saga, "r", input).has_value());
+  world.settle();
+  world.runtime.step_wall(-1h);
+  REQUIRE(world.wait(*runner, "r").value().outcome == RunOutcome::compensated);
+  REQUIRE(world.runtime.steady_now() - began <= 11s);
+}
+
 TEST_CASE("a retry waits in virtual time, and the journal's index says when it is due") {
   SagaWorld world;
   aura::Saga saga{"again", version{1}, step<"a">(Failing(2, transient())).pure().retry(attempts(3, 1h, 10h))};

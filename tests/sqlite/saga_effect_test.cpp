@@ -1,16 +1,10 @@
 // A step whose effect joins its record's commit: exactly once, without a fence, wherever the power goes.
-#include "support/catch.hpp"
+#include "saga_process.hpp"
 
-#include <aura/durable/saga_runner.hpp>
-#include <aura/sim/disk.hpp>
-#include <aura/sim/runtime.hpp>
 #include <aura/sqlite/database.hpp>
-#include <aura/sqlite/journal.hpp>
 #include <aura/sqlite/transaction.hpp>
-#include <aura/sqlite/vfs.hpp>
 
 #include <algorithm>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -21,7 +15,6 @@ using aura::Result;
 using aura::step;
 using aura::StepContext;
 using aura::WithEffect;
-using aura::sqlite::SqliteJournal;
 
 /// Adds a row each time it is carried out: nothing but the commit keeps it from being there twice.
 WithEffect<void> pay(const StepContext& context) {
@@ -49,29 +42,12 @@ const aura::Saga payments{"payments",
                           step<"pivot">(act).after<"check">().pivot(),
                           step<"last">(act).after<"pivot">().retriable()};
 
-struct EffectRig {
-  using Runner = aura::SagaRunner<SqliteJournal>;
-
-  explicit EffectRig(int given) : input(given) { aura::sqlite::seed_randomness(1); }
+struct EffectRig : aura::test::SagaProcess {
+  explicit EffectRig(int given) : SagaProcess(1), input(given) {}
   ~EffectRig() { kill(); }
 
-  void kill() {
-    runner.reset();
-    journal.reset();
-    world.run_until(world.steady_now());
-  }
-
   void new_process() {
-    kill();
-    if (!disk.powered()) disk.restart();
-    auto opened = SqliteJournal::open(world, {.path = "saga.db", .vfs = vfs.name()});
-    if (!opened) return;
-    journal = std::move(*opened);
-    aura::SagaRunnerOptions options;
-    options.holder = aura::HolderId{"p"};
-    options.command_poll = {};
-    runner = std::make_unique<Runner>(world, *journal, options);
-    runner->add(payments).value();
+    if (!restart(payments)) return;
     runner->recover([this](Result<aura::SagaRecovery>) {
       if (runner)
         runner->run(payments, aura::RunId{"r"}, input, [this](Result<aura::SagaReport> report) {
@@ -108,11 +84,6 @@ struct EffectRig {
     return found;
   }
 
-  aura::sim::Runtime world{{.seed = 1}};
-  aura::sim::Disk disk{aura::Random(1)};
-  aura::sqlite::Vfs<aura::sim::Disk> vfs{disk};
-  std::unique_ptr<SqliteJournal> journal{};
-  std::unique_ptr<Runner> runner{};
   const int input;
   aura::RunOutcome outcome{};
   std::uint64_t operations = 0;  ///< of the disk, until the run had ended

@@ -1,12 +1,7 @@
 // Power goes at every operation of the disk under a saga's SQLite journal, in the middle of writes too.
+#include "saga_process.hpp"
 #include "support/saga_participants.hpp"
 #include "support/seeds.hpp"
-
-#include <aura/durable/saga_runner.hpp>
-#include <aura/sim/disk.hpp>
-#include <aura/sim/runtime.hpp>
-#include <aura/sqlite/journal.hpp>
-#include <aura/sqlite/vfs.hpp>
 
 #include <memory>
 #include <optional>
@@ -20,44 +15,18 @@ using aura::Random;
 using aura::Result;
 using aura::SagaDefinition;
 using aura::sim::DiskFault;
-using aura::sqlite::SqliteJournal;
 
 /// One small saga over a database that loses power once, wherever it is told to.
-struct PowerRig {
-  using Runner = aura::SagaRunner<SqliteJournal>;
-
+struct PowerRig : aura::test::SagaProcess {
   explicit PowerRig(std::uint64_t seed)
-      : world({.seed = seed}),
-        disk(Random(seed)),
-        vfs(disk),
+      : SagaProcess(seed),
         services(std::make_shared<Participants>()),
-        saga(std::make_shared<const SagaDefinition>(saga_participants::make(Random(seed), services, 4))) {
-    aura::sqlite::seed_randomness(static_cast<int>(seed));
-  }
+        saga(std::make_shared<const SagaDefinition>(saga_participants::make(Random(seed), services, 4))) {}
   ~PowerRig() { kill(); }
-
-  void kill() {
-    runner.reset();
-    journal.reset();
-    world.run_until(world.steady_now());
-  }
 
   /// False where power went while the journal was opened.
   bool new_process() {
-    kill();
-    if (!disk.powered()) disk.restart();
-    Result<std::unique_ptr<SqliteJournal>> opened =
-        SqliteJournal::open(world, {.path = "saga.db", .vfs = vfs.name()});
-    if (!opened) {
-      if (disk.powered()) FAIL(to_string(opened.error()));
-      return false;
-    }
-    journal = std::move(*opened);
-    aura::SagaRunnerOptions options;
-    options.holder = aura::HolderId{"p"};
-    options.command_poll = {};
-    runner = std::make_unique<Runner>(world, *journal, options);
-    runner->add(saga).value();
+    if (!restart(saga)) return false;
     runner->recover([this](Result<aura::SagaRecovery> found) {
       if (!found || !runner) return;
       runner->start(saga, aura::RunId{"r"}, std::string("in"), [this](Result<void> begun) {
@@ -81,8 +50,7 @@ struct PowerRig {
       if (!letters_agree(head)) return "without its letter, or has one too many";
       if (head && !head->open) return head->state;
       if (head && head->state == "stuck")
-        for (const auto& step : saga->steps)
-          runner->retry(aura::RunId{"r"}, step.name, "go on", [](Result<void>) {});
+        for (const auto& step : saga->steps) runner->retry(aura::RunId{"r"}, step.name, "go on", [](Result<void>) {});
     }
     return "not ended";
   }
@@ -100,7 +68,7 @@ struct PowerRig {
   bool letters_agree(const std::optional<aura::StreamHead>& head) {
     std::size_t letters = 0;
     journal->find({.kind = std::string(aura::dead_letter_kind), .open = true},
-                 [&](Result<aura::StreamPage> page) { letters = page ? page->streams.size() : 0; });
+                  [&](Result<aura::StreamPage> page) { letters = page ? page->streams.size() : 0; });
     world.run_until(world.steady_now());
     if (!disk.powered()) return true;
     return (letters > 0) == (head && head->state == "stuck");
@@ -117,13 +85,8 @@ struct PowerRig {
     return saga_participants::audit(*saga, *services, outcome, records);
   }
 
-  aura::sim::Runtime world;
-  aura::sim::Disk disk;
-  aura::sqlite::Vfs<aura::sim::Disk> vfs;
   std::shared_ptr<Participants> services;
   std::shared_ptr<const SagaDefinition> saga;
-  std::unique_ptr<SqliteJournal> journal{};
-  std::unique_ptr<Runner> runner{};
   bool told_begun = false;
 };
 

@@ -47,38 +47,41 @@ inline SagaBirth read_birth(WireReader& in) {
 inline void write_event(WireWriter& out, const SagaEvent& event) {
   const auto type = static_cast<std::uint8_t>(event.type);
   switch (event.type) {
-    case SagaEventType::attempt_started:
-    case SagaEventType::interrupted: return out.bytes_and_varint(type, event.step, event.attempt);
-    case SagaEventType::attempt_succeeded:
-      out.bytes_and_varint(type, event.step, event.attempt);
-      return out.text(event.bytes);
-    default: break;
-  }
-  out.byte(type);
-  switch (event.type) {
     case SagaEventType::started:
+      out.byte(type);
       write_birth(out, *event.birth);
       out.text(event.bytes);
       break;
+    case SagaEventType::attempt_started:
+    case SagaEventType::interrupted: out.bytes_and_varint(type, event.step, event.attempt); break;
+    case SagaEventType::attempt_succeeded:
+      out.bytes_and_varint(type, event.step, event.attempt);
+      out.text(event.bytes);
+      break;
     case SagaEventType::attempt_failed:
-      out.byte(event.step);
-      out.varint(event.attempt);
+      out.bytes_and_varint(type, event.step, event.attempt);
       out.byte(static_cast<std::uint8_t>(event.verdict));
       out.error(*event.error);
       if (event.verdict == FailureVerdict::retry) out.zigzag(event.wake_at.time_since_epoch().count());
       break;
     case SagaEventType::cancel_requested:
-    case SagaEventType::expired: out.error(*event.error); break;
+    case SagaEventType::expired:
+      out.byte(type);
+      out.error(*event.error);
+      break;
     case SagaEventType::compensation_began:
-    case SagaEventType::went_forward: break;
+    case SagaEventType::went_forward: out.byte(type); break;
     case SagaEventType::retry_asked:
     case SagaEventType::skipped:
     case SagaEventType::supplied:
+      out.byte(type);
       out.byte(event.step);
       out.text(event.bytes);
       break;
-    case SagaEventType::ended: out.byte(static_cast<std::uint8_t>(event.outcome)); break;
-    default: break;
+    case SagaEventType::ended:
+      out.byte(type);
+      out.byte(static_cast<std::uint8_t>(event.outcome));
+      break;
   }
 }
 

@@ -108,10 +108,12 @@ struct SagaAttempts : std::enable_shared_from_this<SagaAttempts<Observer>> {
     run->wakes.push_back({index, true, std::min(latest, saturating_add(attempt.started, wait))});
   }
 
-  /// When all attempts of the step together have had their time.
+  /// When all attempts of the step together have had their time: by the wall clock, because a restart may lie between
+  /// them, but no attempt gets more than all of it where that clock was set back.
   SteadyTime step_deadline(const AttemptRules& rules, const StepState& step, SteadyTime now) const {
     if (rules.deadline <= Duration::zero()) return SteadyTime::max();
-    return saturating_add(now, std::max(Duration::zero(), rules.deadline - (world.wall_now() - step.first_at)));
+    const Duration left = rules.deadline - (world.wall_now() - step.first_at);
+    return saturating_add(now, std::clamp(left, Duration::zero(), rules.deadline));
   }
 
   SteadyTime deadline_of(const AttemptRules& rules, const StepState& step, SteadyTime now) const {
