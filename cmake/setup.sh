@@ -14,6 +14,8 @@ build    libsqlite3-dev      /usr/include/sqlite3.h
 tests    catch2              /usr/include/catch2
 tests    python3             python3
 bench    python3             python3
+bench    libtbb-dev          /usr/include/tbb
+bench    libconcurrentqueue-dev  /usr/include/concurrentqueue
 ci       clang-16            clang++-16
 ci       libclang-rt-16-dev  /usr/lib/llvm-16/lib/clang/16/lib/linux
 '
