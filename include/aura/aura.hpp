@@ -40,4 +40,8 @@
 #include <aura/durable/saga_state.hpp>
 #include <aura/durable/step.hpp>
 #include <aura/durable/step_context.hpp>
+#include <aura/stats/bernoulli_cusum.hpp>
+#include <aura/stats/ftrl.hpp>
+#include <aura/stats/healthy_rate.hpp>
 #include <aura/stats/latency_histogram.hpp>
+#include <aura/stats/trend.hpp>
