@@ -58,8 +58,16 @@
 #include <aura/operational/breaker/state.hpp>
 #include <aura/operational/breaker_forecast.hpp>
 #include <aura/operational/breaker_group.hpp>
+#include <aura/operational/bulkhead.hpp>
 #include <aura/operational/circuit_breaker.hpp>
+#include <aura/operational/fallback.hpp>
+#include <aura/operational/fault_injection.hpp>
+#include <aura/operational/hedge.hpp>
+#include <aura/operational/pipeline.hpp>
+#include <aura/operational/rate_limiter.hpp>
 #include <aura/operational/rejection.hpp>
+#include <aura/operational/retry.hpp>
+#include <aura/operational/timeout.hpp>
 #include <aura/stats/bernoulli_cusum.hpp>
 #include <aura/stats/ftrl.hpp>
 #include <aura/stats/healthy_rate.hpp>
