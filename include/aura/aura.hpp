@@ -16,6 +16,7 @@
 #include <aura/core/record.hpp>
 #include <aura/core/result.hpp>
 #include <aura/core/retry.hpp>
+#include <aura/core/run_starter.hpp>
 #include <aura/core/runtime.hpp>
 #include <aura/core/time.hpp>
 #include <aura/core/trace.hpp>
@@ -60,6 +61,9 @@
 #include <aura/operational/breaker_group.hpp>
 #include <aura/operational/bulkhead.hpp>
 #include <aura/operational/circuit_breaker.hpp>
+#include <aura/operational/class_queue.hpp>
+#include <aura/operational/codel.hpp>
+#include <aura/operational/deadline_queue.hpp>
 #include <aura/operational/fallback.hpp>
 #include <aura/operational/fault_injection.hpp>
 #include <aura/operational/hedge.hpp>
@@ -67,6 +71,13 @@
 #include <aura/operational/rate_limiter.hpp>
 #include <aura/operational/rejection.hpp>
 #include <aura/operational/retry.hpp>
+#include <aura/operational/signal.hpp>
+#include <aura/operational/signal_class.hpp>
+#include <aura/operational/signal_done.hpp>
+#include <aura/operational/signal_event.hpp>
+#include <aura/operational/signal_metrics.hpp>
+#include <aura/operational/signal_router.hpp>
+#include <aura/operational/signal_scheduler.hpp>
 #include <aura/operational/timeout.hpp>
 #include <aura/stats/bernoulli_cusum.hpp>
 #include <aura/stats/ftrl.hpp>
