@@ -5,6 +5,8 @@
 
 #include "audit.hpp"
 #include "facts.hpp"
+#include "guards.hpp"
+#include "intake.hpp"
 #include "options.hpp"
 #include "progress.hpp"
 #include "report.hpp"
@@ -59,10 +61,25 @@ struct TraceClock {
   }
 };
 
+/// From the first arrival to the last.
+struct TraceSpan {
+  aura::WallTime first;
+  aura::Duration length;
+
+  double share(aura::WallTime at) const {
+    return static_cast<double>((at - first).count()) / static_cast<double>(std::max<std::int64_t>(length.count(), 1));
+  }
+};
+
 /// When a request arrives: as in the trace, or as much faster as --load says.
 inline aura::WallTime arrival_time(const Session& session, const Arrival& arrival) {
   const aura::WallTime first = session.trace.arrivals.front().at;
   return first + TraceClock::scaled(arrival.at - first, 1 / session.options.load);
+}
+
+inline TraceSpan span_of(const Session& session) {
+  const aura::WallTime first = session.trace.arrivals.front().at;
+  return {first, arrival_time(session, session.trace.arrivals.back()) - first};
 }
 
 /// A tenant's quota is what it will ask for and half as much again; one tenant in twenty has a tenth too little.
@@ -88,10 +105,10 @@ inline std::size_t open_now(const Meter& meter, std::size_t resumed) {
 /// A journal that cannot be written for long is no reason to go on waiting: nothing is lost, so stop and say so.
 inline bool in_trouble(const Meter& meter) { return meter.commits_delayed > 1000 || meter.lost > 0; }
 
-/// Starts every request at its time, without waiting for any.
-template <class Saga>
-boost::asio::awaitable<void> take_in(const Session& session, Runner& runner, const Saga& saga,
-                                     const TraceClock& clock, const Facts& before, std::size_t resumed, Meter& meter,
+/// Hands every request in at its time, without waiting for any.
+template <class Intake>
+boost::asio::awaitable<void> take_in(const Session& session, Intake& intake, const TraceClock& clock,
+                                     const Facts& before, std::size_t resumed, const Meter& meter,
                                      Progress& progress) {
   std::unordered_set<std::uint32_t> started;
   for (const RunFacts& run : before.runs) started.insert(run.row);
@@ -101,18 +118,7 @@ boost::asio::awaitable<void> take_in(const Session& session, Runner& runner, con
     if (started.contains(arrival.row)) continue;
     const aura::SteadyTime when = clock.when(arrival_time(session, arrival));
     if (when > clock.world.steady_now()) co_await clock.world.async_wait_until(when, boost::asio::use_awaitable);
-    const Request request = request_of(arrival);
-    aura::SagaStart extra{.attributes = {{"tenant", request.tenant}}};
-    ++meter.starting;
-    runner.start(
-        saga, run_of(arrival.row), request,
-        [&meter](aura::Result<void> begun) {
-          --meter.starting;
-          if (begun) return;
-          ++meter.lost;
-          meter.trouble(begun.error());
-        },
-        std::move(extra));
+    co_await intake.take(request_of(arrival));
     progress.show(clock.now(), arrived, open_now(meter, resumed));
     if (in_trouble(meter)) break;
   }
@@ -140,6 +146,13 @@ inline boost::asio::awaitable<void> see_out(const Session& session, Journal& jou
   }
 }
 
+inline ClassEffort class_effort(const char* name, const aura::SignalClassStats& stats) {
+  return {name, stats.handled, stats.missed, stats.refused_in_all() + stats.dropped_in_all(), stats.wait_p99};
+}
+inline GuardEffort guard_effort(const char* name, const GuardCounts& counts) {
+  return {name, counts.rejected, counts.openings};
+}
+
 /// From recovery to the end of the last run.
 inline boost::asio::awaitable<Effort> carry(const Session& session, aura::AnyRuntime world, Journal& journal,
                                             Facts before) {
@@ -150,8 +163,16 @@ inline boost::asio::awaitable<Effort> carry(const Session& session, aura::AnyRun
   const std::uint64_t ledger_syncs = session.ledger.syncs();
 
   Meter meter;
-  Workers workers;
-  Services services{session.ledger, workers, {.seed = session.options.seed, .scale = session.options.faults}, speed};
+  Guards guards(world, speed);
+  Workers workers([&guards](std::uint32_t worker, aura::SteadyTime now) { return guards.closed_for(worker, now); });
+  const TraceSpan span = span_of(session);
+  Services services{.ledger = session.ledger,
+                    .guards = guards,
+                    .workers = workers,
+                    .faults = {.seed = session.options.seed, .scale = session.options.faults.scale},
+                    .scenario = session.options.faults,
+                    .trace_share = {},
+                    .speed = speed};
   const auto saga = make_saga(services);
   aura::SagaRunnerOptions options{.holder = aura::HolderId{"gateway"}};
   options.lease_ttl = session.options.real_time ? 30s : 600s;
@@ -177,15 +198,21 @@ inline boost::asio::awaitable<Effort> carry(const Session& session, aura::AnyRun
     clock_begin = arrival_time(session, next == session.trace.arrivals.end() ? session.trace.arrivals.back() : *next);
   }
   const TraceClock clock{world, clock_begin, world.steady_now(), speed};
+  services.trace_share = [&clock, span] { return span.share(clock.now()); };
   Progress progress(session.options.quiet, session.trace.arrivals.size());
 
-  co_await take_in(session, runner, saga, clock, before, resumed, meter, progress);
+  Intake<Runner, decltype(saga)> intake(world, runner, saga, meter, speed);
+  co_await take_in(session, intake, clock, before, resumed, meter, progress);
   co_await see_out(session, journal, clock, resumed, meter, progress);
   aura::Result<void> drained = co_await runner.drain(10s, use_awaitable);
   if (in_trouble(meter)) throw std::runtime_error("stopped, and can be started again: " + meter.last_error());
   drained.value();
 
   Effort effort;
+  effort.classes = {class_effort("interactive", intake.stats(RequestClass::interactive)),
+                    class_effort("bulk", intake.stats(RequestClass::bulk))};
+  effort.guards = {guard_effort("worker", guards.worker_counts), guard_effort("quota", guards.quota_counts),
+                   guard_effort("billing", guards.billing_counts)};
   effort.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   effort.requests = meter.ended;
   effort.steps = meter.attempts;
@@ -213,7 +240,10 @@ inline boost::asio::awaitable<int> run(Session session, aura::AnyRuntime world,
   const Audit audited = audit(session.ledger, session.trace, facts, carrying);
   const double speed = session.options.real_time ? session.options.speed : 1;
   print_outcomes(session.trace, facts, speed);
-  if (carrying) print_effort(effort);
+  if (carrying) {
+    print_stages(effort);
+    print_effort(effort);
+  }
   print_audit(audited, carrying);
   if (carrying && facts.count("stuck") > 0)
     fmt::print("stuck ones: examples/run operator {} list --state stuck\n", session.state.journal());

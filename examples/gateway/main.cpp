@@ -4,10 +4,12 @@
 //   kill -9 it, and run it again: it goes on         # as often as you like; the audit at the end still holds
 //   examples/run gateway --trace FILE --state DIR   # a trace of your own, say of the Azure Public Dataset
 //   examples/run gateway --real-time --speed 60     # on a thread pool: an hour in a minute
+//   examples/run gateway --fresh --faults outage    # two workers die for a while: watch the breakers
 //
 // Each request is a saga (saga.hpp) of six steps. Its progress is in a journal, DIR/journal.db; quota and bills are in
 // a ledger, DIR/ledger.db, that stands for another team's service and knows nothing of sagas but an idempotency key
-// (ledger.hpp). The workers are a model (workers.hpp) and their faults follow from --seed (request.hpp). What is printed
+// (ledger.hpp). Requests come in through a router (intake.hpp), workers and ledger stand behind circuit breakers (guards.hpp).
+// The workers are a model (workers.hpp) and their faults follow from --seed (request.hpp, scenario.hpp). What is printed
 // at the end is computed from journal and ledger alone (report.hpp, audit.hpp), so it is right whatever happened.
 //
 // To make it your own: replace what the steps do, in saga.hpp, and the arrival of requests, in gateway.hpp.

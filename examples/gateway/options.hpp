@@ -1,6 +1,8 @@
 // The command line.
 #pragma once
 
+#include "scenario.hpp"
+
 #include <aura/core/result.hpp>
 
 #include <fmt/format.h>
@@ -11,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 namespace gateway {
 
@@ -25,7 +28,8 @@ Kill it whenever you like and start it again with the same options: it goes on w
   --state DIR     where journal and ledger are kept (default: gateway-state)
   --fresh         forget what DIR holds and begin anew
   --seed N        of faults and virtual time (default: 1)
-  --faults F      F times as many faults as usual; 0 for none (default: 1)
+  --faults F      F times as many faults as usual; 0 for none (default: 1). Or a trouble beside the usual ones: outage,
+                  slow, grey, flap (of two workers), common (of all workers), ledger (of quota and billing)
   --load F        requests arrive F times as fast as in the trace (default: 1)
   --real-time     run on a thread pool in real time instead of in virtual time
   --speed F       with --real-time: so many seconds of the trace in one (default: 60)
@@ -42,7 +46,8 @@ struct Options {
   std::size_t requests = 0;
   std::filesystem::path state = "gateway-state";
   std::uint64_t seed = 1;
-  double faults = 1, load = 1, speed = 60;
+  Scenario faults;
+  double load = 1, speed = 60;
   bool fresh = false, real_time = false, audit_only = false, quiet = false, help = false;
 };
 
@@ -60,13 +65,20 @@ aura::Result<void> parse_number(std::string_view option, std::string_view text, 
   return bad_option(fmt::format("{} takes a number from {} to {}, not \"{}\"", option, least, most, text));
 }
 
+inline aura::Result<void> parse_scenario(std::string_view text, Scenario& out) {
+  aura::Result<Scenario> parsed = Scenario::parse(text);
+  if (!parsed) return parsed.error();
+  out = std::move(*parsed);
+  return {};
+}
+
 /// Options with a value.
 inline aura::Result<void> set_option(Options& options, std::string_view name, std::string_view value) {
   if (name == "--trace") return options.trace = value, aura::Result<void>{};
   if (name == "--state") return options.state = value, aura::Result<void>{};
   if (name == "--requests") return parse_number<std::size_t>(name, value, 1, 999'999, options.requests);
   if (name == "--seed") return parse_number<std::uint64_t>(name, value, 0, UINT64_MAX, options.seed);
-  if (name == "--faults") return parse_number(name, value, 0.0, 100.0, options.faults);
+  if (name == "--faults") return parse_scenario(value, options.faults);
   if (name == "--load") return parse_number(name, value, 0.01, 10'000.0, options.load);
   if (name == "--speed") return parse_number(name, value, 0.01, 10'000.0, options.speed);
   return bad_option(fmt::format("there is no option {}; --help lists them", name));

@@ -17,8 +17,23 @@
 
 namespace gateway {
 
+/// What the router did with the requests of one class.
+struct ClassEffort {
+  std::string name;
+  std::uint64_t taken_in = 0, missed = 0, lost = 0;
+  aura::Duration wait_p99{};
+};
+
+/// What the circuit breakers of one kind did.
+struct GuardEffort {
+  std::string name;
+  std::uint64_t rejected = 0, openings = 0;
+};
+
 /// What this process did, by its own clock.
 struct Effort {
+  std::vector<ClassEffort> classes;
+  std::vector<GuardEffort> guards;
   double seconds = 0;
   std::uint64_t requests = 0, steps = 0;
   std::uint64_t journal_commits = 0, journal_syncs = 0, ledger_syncs = 0;
@@ -89,6 +104,25 @@ inline void print_effort(const Effort& effort) {
              static_cast<double>(effort.requests) / seconds, static_cast<double>(effort.steps) / seconds);
   fmt::print("syncs: {} of the journal for {} commits, {} of the ledger\n", grouped(effort.journal_syncs),
              grouped(effort.journal_commits), grouped(effort.ledger_syncs));
+}
+
+/// Of this process alone: what another one before it saw, it took with it.
+inline void print_stages(const Effort& effort) {
+  fmt::print("\nby class     taken in   missed     lost  wait p99     by breaker   rejected openings\n");
+  for (std::size_t i = 0; i < std::max(effort.classes.size(), effort.guards.size()); ++i) {
+    std::string left;
+    if (i < effort.classes.size()) {
+      const ClassEffort& each = effort.classes[i];
+      left =
+          fmt::format("{:12} {:>8} {:>8} {:>8} {:>9}", each.name, detail::grouped(each.taken_in),
+                      detail::grouped(each.missed), detail::grouped(each.lost), detail::seconds_text(each.wait_p99));
+    }
+    fmt::print("{:49}", left);
+    if (i < effort.guards.size())
+      fmt::print("     {:12} {:>8} {:>8}", effort.guards[i].name, detail::grouped(effort.guards[i].rejected),
+                 detail::grouped(effort.guards[i].openings));
+    fmt::print("\n");
+  }
 }
 
 inline void print_audit(const Audit& audit, bool at_the_end) {

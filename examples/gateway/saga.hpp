@@ -1,17 +1,21 @@
 // What happens to a request, and how it is taken back.
 #pragma once
 
+#include "guards.hpp"
 #include "ledger.hpp"
 #include "request.hpp"
+#include "scenario.hpp"
 #include "workers.hpp"
 
 #include <aura/durable/saga.hpp>
+#include <aura/operational/pipeline.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -20,8 +24,11 @@ namespace gateway {
 /// What the steps reach for. Outlives every run.
 struct Services {
   Ledger& ledger;
+  Guards& guards;
   Workers& workers;
   Faults faults;
+  Scenario scenario;
+  std::function<double()> trace_share;  ///< how much of the trace's time has passed, 0 to 1
   double speed = 1;  ///< so many seconds of the trace pass in one second of the runtime
 
   aura::Duration span(std::chrono::nanoseconds of_trace) const {
@@ -43,6 +50,7 @@ namespace detail {
 
 /// An attempt that the dice let fail before it reached the ledger.
 inline aura::Result<void> reach_ledger(const Services& at, const Request& request, const aura::StepContext& step) {
+  if (at.scenario.ledger_is_down(at.trace_share())) return fault(aura::ErrorClass::transient, "the ledger is down");
   if (!at.faults.happens(at.faults.ledger_busy, step.step(), request.row, step.attempt())) return {};
   return fault(aura::ErrorClass::transient, "the ledger is busy");
 }
@@ -54,23 +62,40 @@ inline aura::Result<void> refund(const Services& at, const Request& request, aur
   return at.ledger.refund(step);
 }
 
-/// Occupies its slot for as long as the worker takes. Has no effect but that, so there is nothing to undo.
-inline boost::asio::awaitable<aura::Result<Answer>> infer(const Services& at, Request request, std::uint32_t worker,
-                                                          aura::StepContext& step) {
+/// What the worker does: it takes its time, or fails, as seed and scenario have it.
+inline boost::asio::awaitable<aura::Result<Answer>> ask_worker(const Services& at, const Request& request,
+                                                               std::uint32_t worker, const aura::StepContext& step) {
   using boost::asio::use_awaitable;
   using std::chrono::minutes;
-  const std::chrono::nanoseconds span = at.workers.occupy(request, worker);
+  const double now = at.trace_share();
+  const std::chrono::nanoseconds usual = at.workers.span(request, worker);
+  const std::chrono::nanoseconds span(static_cast<std::int64_t>(static_cast<double>(usual.count()) *
+                                                                at.scenario.slowdown(at.faults.seed, worker, now)));
   if (at.faults.happens(at.faults.prompt_refused, "prompt", request.row))
     co_return fault(aura::ErrorClass::permanent, "the worker refused the prompt");
-  if (at.faults.happens(at.faults.worker_error, "worker", request.row, step.attempt())) {
+  const double ill = at.scenario.error_share(at.faults.seed, worker, now);
+  if (at.faults.happens(at.faults.worker_error, "worker", request.row, step.attempt()) ||
+      aura::Random::stream(at.faults.seed ^ request.row, "trouble").chance(ill)) {
     co_await step.wait(at.span(span / 3), use_awaitable);
     co_return fault(aura::ErrorClass::transient, fmt::format("worker {} was restarted", worker));
   }
   if (at.faults.happens(at.faults.worker_hangs, "hang", request.row, step.attempt()))
     co_await step.wait(at.span(minutes(10)), use_awaitable);
   co_await step.wait(at.span(span), use_awaitable);
-  at.workers.leave(request.row);
   co_return Answer{worker, request.generated_tokens};
+}
+
+/// Through the worker's circuit breaker, and with a limit of time that counts against it. Where that worker is not to be
+/// asked any more, by another one. Has no effect but that it occupies its slot, so there is nothing to undo.
+inline boost::asio::awaitable<aura::Result<Answer>> infer(const Services& at, Request request, std::uint32_t placed,
+                                                          aura::StepContext& step) {
+  const std::uint32_t worker = at.workers.settle(request.row, placed, step.runtime().steady_now());
+  aura::Pipeline pipeline(step.runtime(), at.guards.workers.guard(Guards::key(worker)),
+                          aura::Timeout{at.span(std::chrono::seconds(60))});
+  aura::Result<Answer> answer =
+      co_await pipeline.call([&] { return ask_worker(at, request, worker, step); }, boost::asio::use_awaitable);
+  if (answer) at.workers.leave(request.row);
+  co_return answer;
 }
 
 }  // namespace detail
@@ -94,7 +119,9 @@ inline auto make_saga(Services& at) {
   };
   const auto release = [&at](const Request& request, StepContext& step) { return at.ledger.release(request, step); };
 
-  const auto place = [&at](const Request& request) { return at.workers.place(request.row); };
+  const auto place = [&at](const Request& request, StepContext& step) {
+    return at.workers.place(request.row, step.runtime().steady_now());
+  };
   const auto leave = [&at](const Request& request) { at.workers.leave(request.row); };
 
   const auto infer = [&at](const Request& request, std::uint32_t worker, StepContext& step) {
@@ -122,12 +149,23 @@ inline auto make_saga(Services& at) {
   return aura::Saga{
       "request",
       aura::version{1},
-      aura::step<"reserve">(reserve).undo(release).retry(thrice).undo_retry(on).blocking(),
+      aura::step<"reserve">(reserve).undo(release).retry(thrice).undo_retry(on).guard_by(at.guards.quota).blocking(),
       aura::step<"place">(place).undo(leave).after<"reserve">().retry(on).guard_by(at.workers),
-      aura::step<"infer">(infer).pure().after<"place">().retry(thrice).timeout(at.span(60s)),
-      aura::step<"bill">(bill).undo(refund).after<"infer">().retry(thrice).undo_retry(patiently).blocking(),
+      aura::step<"infer">(infer).pure().after<"place">().retry(thrice).guard_by(at.guards.reachable),
+      aura::step<"bill">(bill)
+          .undo(refund)
+          .after<"infer">()
+          .retry(thrice)
+          .undo_retry(patiently)
+          .guard_by(at.guards.billing)
+          .blocking(),
       aura::step<"deliver">(deliver).pivot().after<"infer", "bill">().retry(on).blocking(),
-      aura::step<"settle">(settle).retriable().after<"deliver">().retry(patiently).blocking()};
+      aura::step<"settle">(settle)
+          .retriable()
+          .after<"deliver">()
+          .retry(patiently)
+          .guard_by(at.guards.quota)
+          .blocking()};
 }
 
 }  // namespace gateway

@@ -6,12 +6,13 @@
 #include <aura/core/guard.hpp>
 #include <aura/core/result.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace gateway {
@@ -27,42 +28,53 @@ struct WorkerShape {
 };
 
 /// Keeps in memory who occupies which slot, as a scheduler in front of real workers would. It forgets when the process
-/// dies, and learns again from the runs that come back: `occupy` is idempotent, and so is `leave`.
+/// dies, and learns again from the runs that come back: `settle` is idempotent, and so is `leave`.
 /// Shared between threads.
 class Workers {
  public:
-  explicit Workers(WorkerShape shape = {}) : shape_(shape), occupied_(shape.workers, 0) {}
+  /// `closed_for(worker, now)`: how long it is not to be asked; zero where it may be.
+  using ClosedFor = std::function<aura::Duration(std::uint32_t worker, aura::SteadyTime now)>;
 
-  /// The emptiest worker. Rejected where every slot is taken.
-  aura::Result<std::uint32_t> place(std::uint32_t row) {
+  explicit Workers(ClosedFor closed_for, WorkerShape shape = {})
+      : shape_(shape), closed_for_(std::move(closed_for)), occupied_(shape.workers, 0) {}
+
+  /// The emptiest of those that may be asked. Rejected where none of them has a slot.
+  aura::Result<std::uint32_t> place(std::uint32_t row, aura::SteadyTime now) {
     const std::lock_guard lock(mutex_);
     if (const auto known = at_.find(row); known != at_.end()) return known->second;
-    const auto emptiest = std::min_element(occupied_.begin(), occupied_.end());
-    if (*emptiest >= shape_.slots) return full();
-    ++*emptiest;
-    const auto worker = static_cast<std::uint32_t>(emptiest - occupied_.begin());
-    at_.emplace(row, worker);
-    return worker;
+    const auto found = emptiest(now);
+    if (found) take(row, *found);
+    return found;
   }
 
-  /// The sequence runs there, whether or not this process placed it. Gives how long it will take.
-  std::chrono::nanoseconds occupy(const Request& request, std::uint32_t worker) {
+  /// Where it runs: where it was placed, by this process or one before it, unless that worker is not to be asked now and
+  /// another one has a slot.
+  std::uint32_t settle(std::uint32_t row, std::uint32_t placed, aura::SteadyTime now) {
     const std::lock_guard lock(mutex_);
-    worker %= shape_.workers;
-    if (at_.emplace(request.row, worker).second) ++occupied_[worker];
+    if (!at_.contains(row)) take(row, placed % shape_.workers);
+    const auto known = at_.find(row);
+    if (closed_for_(known->second, now) == aura::Duration::zero()) return known->second;
+    const auto found = emptiest(now);
+    if (!found) return known->second;
+    free(known);
+    take(row, *found);
+    return *found;
+  }
+
+  /// How long the sequence will take there.
+  std::chrono::nanoseconds span(const Request& request, std::uint32_t worker) const {
+    const std::lock_guard lock(mutex_);
     const double others = occupied_[worker] - 1;
     const double prefill = request.context_tokens / shape_.prefill_tokens_per_second;
     const double decode = request.generated_tokens * std::chrono::duration<double>(shape_.decode_token).count();
-    const std::chrono::duration<double> span(prefill + decode * (1 + shape_.crowding * others));
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(span);
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(
+        std::chrono::duration<double>(prefill + decode * (1 + shape_.crowding * others)));
   }
 
   void leave(std::uint32_t row) {
     const std::lock_guard lock(mutex_);
     const auto known = at_.find(row);
-    if (known == at_.end()) return;
-    --occupied_[known->second];
-    at_.erase(known);
+    if (known != at_.end()) free(known);
   }
 
   std::size_t occupied() const {
@@ -70,23 +82,39 @@ class Workers {
     return at_.size();
   }
 
-  // As a guard of the step that places: while every slot is taken a run waits here, and burns no attempt.
+  // As a guard of the step that places: while no worker that may be asked has a slot, a run waits here, and burns no
+  // attempt.
   struct Permit {
     void record(const aura::AttemptOutcome&) {}
   };
-  aura::Result<Permit> try_acquire(aura::SteadyTime) {
+  aura::Result<Permit> try_acquire(aura::SteadyTime now) {
     const std::lock_guard lock(mutex_);
-    if (*std::min_element(occupied_.begin(), occupied_.end()) >= shape_.slots) return full();
+    if (const auto found = emptiest(now); !found) return found.error();
     return Permit{};
   }
 
  private:
-  static aura::Error full() {
-    return aura::Error::fixed("gateway", 3, aura::ErrorClass::rejected, "every slot of every worker is taken")
+  aura::Result<std::uint32_t> emptiest(aura::SteadyTime now) const {
+    std::optional<std::uint32_t> best;
+    for (std::uint32_t worker = 0; worker < shape_.workers; ++worker)
+      if (occupied_[worker] < shape_.slots && closed_for_(worker, now) == aura::Duration::zero() &&
+          (!best || occupied_[worker] < occupied_[*best]))
+        best = worker;
+    if (best) return *best;
+    return aura::Error::fixed("gateway", 3, aura::ErrorClass::rejected, "no worker that may be asked has a slot")
         .with_retry_after(std::chrono::milliseconds(250));
+  }
+  void take(std::uint32_t row, std::uint32_t worker) {
+    ++occupied_[worker];
+    at_.emplace(row, worker);
+  }
+  void free(std::map<std::uint32_t, std::uint32_t>::iterator known) {
+    --occupied_[known->second];
+    at_.erase(known);
   }
 
   const WorkerShape shape_;
+  const ClosedFor closed_for_;
   mutable std::mutex mutex_;
   std::vector<std::uint32_t> occupied_;
   std::map<std::uint32_t, std::uint32_t> at_;  ///< worker by row
