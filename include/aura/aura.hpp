@@ -57,6 +57,7 @@
 #include <aura/operational/breaker/policy.hpp>
 #include <aura/operational/breaker/recovery.hpp>
 #include <aura/operational/breaker/state.hpp>
+#include <aura/operational/breaker/ticket.hpp>
 #include <aura/operational/breaker_forecast.hpp>
 #include <aura/operational/breaker_group.hpp>
 #include <aura/operational/bulkhead.hpp>

@@ -117,12 +117,49 @@ TEST_CASE("adaptive: what it learns is the true rate from above, and it learns n
   const double learned = policy.view().healthy_rate;
   REQUIRE(learned > 0.01);
   REQUIRE(learned < 0.0115);
-  for (int outage = 0; outage < 50; ++outage) {
+  for (int outage = 0; outage < 8; ++outage) {
     REQUIRE(calls_to_opening(policy, 1, dice, {.failed = true}) < 20);
     policy.reset(SteadyTime());
-    for (int i = 0; i < 10'000; ++i) (void)policy.record({.failed = dice.chance(0.01)}, never);
+    for (int i = 0; i < 140'000; ++i) (void)policy.record({.failed = dice.chance(0.01)}, never);
   }
   REQUIRE(policy.view().healthy_rate == Approx(learned).epsilon(0.06));  // a step of the grid it is rounded to
+}
+
+TEST_CASE("adaptive: one outage after a time of health costs nothing of what was learned") {
+  AdaptivePolicy policy;
+  aura::Random dice(61);
+  for (int outage = 0; outage < 4; ++outage) {
+    for (int i = 0; i < 200'000; ++i)
+      REQUIRE(policy.record({.failed = dice.chance(0.001)}, never).kind == Kind::keep);
+    const double learned = policy.view().healthy_rate;
+    REQUIRE(learned < 0.002);
+    REQUIRE(calls_to_opening(policy, 1, dice, {.failed = true}) < 20);
+    policy.reset(SteadyTime());
+    REQUIRE(policy.view().healthy_rate == learned);
+  }
+}
+
+TEST_CASE(
+    "adaptive: a dependency that has become worse for good, though not ill, is given up a few times, then learned") {
+  for (const double before : {0.0, 0.001, 0.01}) {
+    for (const double after : {0.02, 0.03, 0.04}) {
+      AdaptivePolicy policy;
+      aura::Random dice(79);
+      REQUIRE(calls_between_openings(policy, 1, 1'000'000, std::max(before, 1e-9), 0, 83) >= 1'000'000);
+      REQUIRE(policy.view().healthy_rate < 0.02);
+      int openings = 0, late = 0;
+      for (int i = 0; i < 1'500'000; ++i) {
+        if (policy.record({.failed = dice.chance(after)}, never).kind != Kind::open) continue;
+        policy.reset(SteadyTime());
+        ++openings;
+        late += i > 1'000'000;
+      }
+      INFO("from " << before << " to " << after << ": " << openings << ", learned " << policy.view().healthy_rate);
+      REQUIRE(openings <= 40);
+      REQUIRE(late == 0);
+      REQUIRE(policy.view().healthy_rate > 0.9 * after);  // what it remembers of before fades in a million calls
+    }
+  }
 }
 
 // Detection.
@@ -244,14 +281,14 @@ int failures_to_opening(int peers, double share_max, std::chrono::seconds later 
 
 }  // namespace
 
-TEST_CASE("adaptive: peers make it quicker, each by a quarter and all together by no more than their share") {
+TEST_CASE("adaptive: peers make it quicker, each by an eighth and all together by no more than their share") {
   const int alone = failures_to_opening(0, 0.5);
   REQUIRE(failures_to_opening(1, 0.5) < alone);
-  REQUIRE(failures_to_opening(1, 0.5) >= alone * 3 / 4);
-  REQUIRE(failures_to_opening(2, 0.5) < failures_to_opening(1, 0.5));
-  REQUIRE(failures_to_opening(32, 0.5) == failures_to_opening(2, 0.5));
-  REQUIRE(failures_to_opening(1000, 0.5) == failures_to_opening(2, 0.5));
-  REQUIRE(failures_to_opening(2, 0.5) >= alone / 2);
+  REQUIRE(failures_to_opening(1, 0.5) >= alone * 7 / 8);
+  REQUIRE(failures_to_opening(4, 0.5) < failures_to_opening(1, 0.5));
+  REQUIRE(failures_to_opening(32, 0.5) == failures_to_opening(4, 0.5));
+  REQUIRE(failures_to_opening(1000, 0.5) == failures_to_opening(4, 0.5));
+  REQUIRE(failures_to_opening(4, 0.5) >= alone / 2);
   REQUIRE(failures_to_opening(32, 0) == alone);
   REQUIRE(failures_to_opening(32, 0.5, 11s) == alone);  // what they said is forgotten
 }
@@ -355,9 +392,9 @@ TEST_CASE("adaptive: a relapse waits longer, and no two of a fleet as long") {
   for (std::uint64_t seed = 1; seed <= 50; ++seed) {
     Opened breaker({}, seed);
     ends.insert(breaker.now.time_since_epoch().count());
-    REQUIRE(breaker.now >= SteadyTime(5s));
-    REQUIRE(breaker.now <= SteadyTime(6500ms));
-    for (const auto least : {10s, 20s, 40s, 60s, 60s}) {
+    REQUIRE(breaker.now >= SteadyTime(2s));
+    REQUIRE(breaker.now <= SteadyTime(2600ms));
+    for (const aura::Duration least : {4s, 8s, 10s, 10s}) {
       const SteadyTime before = breaker.now;
       for (int i = 0; i < 10'000 && breaker.core.state() != BreakerState::open; ++i) (void)breaker.call(true);
       for (int i = 0; i < 10'000 && breaker.core.snapshot().open_until <= before; ++i) (void)breaker.call(true);

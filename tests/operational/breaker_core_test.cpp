@@ -246,6 +246,22 @@ TEST_CASE("recovery goes up in steps: each admits a larger share, and is earned 
   REQUIRE((asked[2] >= 5 && asked[2] < 30));
 }
 
+TEST_CASE("who is seldom called recovers all the same: a probe passes now and then, whatever the share") {
+  RecoveryOptions recovery = RecoveryOptions::gradual();
+  recovery.open_for = 1s;
+  recovery.jitter = 0;
+  recovery.steps[0].share = 1e-9;
+  Rig rig(recovery);
+  rig.open();
+  rig.now += 1s;
+  rig.succeed();
+  rig.now += 99ms;
+  REQUIRE_FALSE(rig.admit());
+  rig.now += 1ms;
+  rig.succeed();
+  REQUIRE_FALSE(rig.admit());
+}
+
 TEST_CASE("a fleet does not probe in step: openings differ by the jitter, and by no more") {
   RecoveryOptions recovery = plain_recovery();
   recovery.jitter = 0.3;

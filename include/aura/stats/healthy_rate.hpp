@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 namespace aura {
 
@@ -35,14 +36,14 @@ struct HealthyRateOptions {
 enum class CallWindow : std::uint8_t {
   quiet,  ///< at its end the score was 0: whatever there was against health has been outweighed
   unclear,  ///< at its end the score was not 0: kept apart until it is
-  alarm,  ///< there was an alarm in it, or calls were not admitted as usual: nothing is learned from it
+  alarm,  ///< there was an alarm in it, or calls were not admitted as usual: no rate is learned from it
 };
 
 /// The failure rate of healthy calls, as an upper confidence bound (Clopper and Pearson 1934).
 ///
 /// An unclear window counts once a later one is quiet, and is forgotten together with an alarm. Left out altogether, the
 /// unclear ones would make healthy traffic look better than it is, for they are those with many failures by chance.
-/// 120 bytes; a window costs some 10 µs at most, off the hot path. Not shared between threads. Calls are taken to fail
+/// 96 bytes; a window costs some 10 µs at most, off the hot path. Not shared between threads. Calls are taken to fail
 /// independently of each other while healthy: where failures come in bursts, false alarms are more.
 class HealthyRate {
  public:
@@ -68,16 +69,18 @@ class HealthyRate {
     return HealthyRate(options);
   }
 
-  /// Feeds the calls since the last window. True where `rate()` has changed, and so the plan has.
+  /// Feeds the calls since the last window. True where `rate()` has changed, and so the plan has: by a quiet window, or
+  /// by the second alarm without one.
   /// More failures than calls are taken for as many.
   bool observe(std::uint64_t calls, std::uint64_t failures, CallWindow window) {
     if (window == CallWindow::alarm) {
       held_ = {};
-      return false;
+      return std::exchange(alarmed_, true) && doubt();
     }
     held_.calls += static_cast<double>(calls);
     held_.failures += static_cast<double>(std::min(failures, calls));
     if (window == CallWindow::unclear) return false;
+    alarmed_ = false;
     learned_.calls += held_.calls;
     learned_.failures += held_.failures;
     held_ = {};
@@ -85,9 +88,7 @@ class HealthyRate {
     const double fade = std::min(1.0, options_.memory_calls / std::max(1.0, learned_.calls));
     learned_.calls *= fade;
     learned_.failures *= fade;
-    const double before = rate_;
-    rate_ = std::clamp(on_grid(upper_bound()), options_.p0_min, options_.p0_max);
-    return rate_ != before;
+    return update();
   }
 
   /// The rate to plan with: the bound, rounded up by at most 5% so that the plan changes seldom.
@@ -105,6 +106,7 @@ class HealthyRate {
   void forget() noexcept {
     learned_ = {};
     held_ = {};
+    alarmed_ = false;
     rate_ = options_.p0_max;
   }
 
@@ -116,6 +118,19 @@ class HealthyRate {
 
   explicit HealthyRate(const HealthyRateOptions& options) noexcept : options_(options), rate_(options.p0_max) {}
 
+  /// Alarm upon alarm without a quiet window between: what was learned may be no longer true. Each halves the weight of
+  /// it, so that after some ten the rate is `p0_max` again, from where a new normal can be learned. Otherwise a service
+  /// that has become a little worse for good would be given up for good, as nothing is learned from alarms.
+  bool doubt() {
+    learned_.calls /= 2;
+    learned_.failures /= 2;
+    return update();
+  }
+  bool update() {
+    const double before = rate_;
+    rate_ = std::clamp(on_grid(upper_bound()), options_.p0_min, options_.p0_max);
+    return rate_ != before;
+  }
   double upper_bound() const {
     if (learned_.calls - learned_.failures < 1) return 1;
     return boost::math::ibeta_inv(learned_.failures + 1, learned_.calls - learned_.failures, options_.confidence);
@@ -125,6 +140,7 @@ class HealthyRate {
   HealthyRateOptions options_;
   Counts learned_{};
   Counts held_{};
+  bool alarmed_ = false;  // since the last quiet window
   double rate_;
 };
 

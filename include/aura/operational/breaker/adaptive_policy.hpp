@@ -34,7 +34,7 @@ struct AdaptivePolicyOptions {
   Duration between_false_openings = std::chrono::hours(24);
   double calls_per_second = 1000;
   /// Other processes' evidence counts for at most so much of what opens. Less than 1: they never open it alone.
-  double peers_share_max = 0.5;
+  double peers_share_max = 0.25;
   Duration peer_evidence_for = std::chrono::seconds(10);  ///< then what a peer said is forgotten
   std::uint64_t seed = 1;
 };
@@ -43,7 +43,8 @@ struct AdaptivePolicyOptions {
 ///
 /// Where the healthy rate is given, and calls fail independently of each other, the mean time between false openings is
 /// what was asked for; where it is learned (stats/healthy_rate.hpp), it is at least that, as long as the true one is
-/// below `healthy_rate_max`. A dependency that fails outright is given up after some ten to twenty calls.
+/// below `healthy_rate_max`; where it rises to another value below that, some ten openings pass before it is believed. A
+/// dependency that fails outright is given up after some ten to twenty calls.
 ///
 /// A good call is one increment. A bad one takes a mutex, some 20 ns. Each 1,024th call looks whether there is something
 /// to learn; learning takes up to 60 us, at most once in 65,536 calls.
@@ -108,6 +109,9 @@ class AdaptivePolicy : public OpensOnly {
     // Not closer together, for a step shall not take hundreds of probes.
     options.failing_rate = std::clamp(std::max(options_.failing_rate, 2 * healthy), 0.2, 0.9);
     options.healthy_rate = std::min(healthy, options.failing_rate / 2);
+    // Its probes are few, so to look again soon costs little, and to wait long rejects much that would have succeeded.
+    options.open_for = std::chrono::seconds(2);
+    options.open_max = std::chrono::seconds(10);
     return options;
   }
   /// Of the failures, as it stands.

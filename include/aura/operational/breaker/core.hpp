@@ -8,6 +8,7 @@
 #include <aura/operational/breaker/policy.hpp>
 #include <aura/operational/breaker/recovery.hpp>
 #include <aura/operational/breaker/state.hpp>
+#include <aura/operational/breaker/ticket.hpp>
 #include <aura/operational/detail/rejection_texts.hpp>
 #include <aura/operational/rejection.hpp>
 
@@ -25,20 +26,6 @@ struct BreakerOptions {
   Classification classification{};
   /// None: as the policy says, or else `RecoveryOptions{}`.
   std::optional<RecoveryOptions> recovery{};
-};
-
-/// The right to make one call, as the core knows it: which epoch admitted it, and as what.
-struct BreakerTicket {
-  std::uint64_t word = 0;
-};
-
-/// A ticket, or why there is none. Trivial, so that the hot path keeps it in registers; `BreakerCore::error` words it.
-struct BreakerAdmission {
-  BreakerTicket ticket{};  ///< of the moment, also where it does not pass
-  rejection_errc code{};  ///< zero where it passes
-  Duration retry_after{};
-
-  bool passes() const noexcept { return code == rejection_errc{}; }
 };
 
 /// The states and transitions of a breaker. `CircuitBreaker` is this with a runtime around it.
@@ -151,8 +138,7 @@ class BreakerCore {
   /// For the breakers of other processes that guard the same dependency.
   BreakerEvidence evidence() const {
     const std::uint64_t word = word_.load(std::memory_order_acquire);
-    const bool sick = state_of(word) == BreakerState::open || state_of(word) == BreakerState::half_open;
-    return {.epoch = epoch_of(word), .verdict = state_of(word), .evidence = sick ? 1.0 : policy_.view().evidence};
+    return {.epoch = epoch_of(word), .verdict = state_of(word), .evidence = policy_.view().evidence};
   }
   /// What another one says. It makes this one quicker and never opens it. `peer` tells them apart.
   void absorb(std::uint64_t peer, const BreakerEvidence& said, SteadyTime now)
@@ -225,7 +211,8 @@ class BreakerCore {
     switch (state_of(word)) {
       case BreakerState::forced_open: return reject(word, rejection_errc::breaker_forced_open, {});
       case BreakerState::half_open:
-        if (random_.uniform() >= share_.load(std::memory_order_relaxed)) return no_place_for_a_probe(word);
+        if (now < next_probe() && random_.uniform() >= share_.load(std::memory_order_relaxed))
+          return no_place_for_a_probe(word);
         break;
       case BreakerState::open: break;  // its time seemed to be over
       default: return pass(word);
@@ -251,7 +238,11 @@ class BreakerCore {
     switch (state_of(word)) {
       case BreakerState::open: return reject(word, rejection_errc::breaker_open, open_until() - now);
       case BreakerState::forced_open: return reject(word, rejection_errc::breaker_forced_open, {});
-      case BreakerState::half_open: return recovery_.begin_probe(now) ? pass(word) : no_place_for_a_probe(word);
+      case BreakerState::half_open:
+        if (!recovery_.begin_probe(now)) return no_place_for_a_probe(word);
+        next_probe_.store(saturating_add(now, recovery_.options().probe_retry_after).time_since_epoch().count(),
+                          std::memory_order_relaxed);
+        return pass(word);
       default: return pass(word);  // another thread closed it meanwhile
     }
   }
@@ -330,6 +321,9 @@ class BreakerCore {
   BreakerState state_now() const noexcept { return state_of(word_.load(std::memory_order_relaxed)); }
   SteadyTime open_until() const noexcept { return SteadyTime(Duration(open_until_.load(std::memory_order_relaxed))); }
 
+  /// From then on a call is a probe whatever the share, or a dependency that is seldom called would take for ever.
+  SteadyTime next_probe() const noexcept { return SteadyTime(Duration(next_probe_.load(std::memory_order_relaxed))); }
+
   void move_to(BreakerState to, SteadyTime now, std::string_view why, Changes& changes, bool same_epoch = false) {
     const std::uint64_t word = word_.load(std::memory_order_relaxed);
     const std::uint64_t epoch = epoch_of(word) + (same_epoch ? 0 : 1);
@@ -377,6 +371,7 @@ class BreakerCore {
   std::atomic<std::uint64_t> word_{0};
   std::atomic<std::int64_t> open_until_{0};
   std::atomic<double> share_{1};
+  std::atomic<std::int64_t> next_probe_{0};
   Policy policy_;
   [[no_unique_address]] Observer observer_;
   Classification classification_;

@@ -27,11 +27,11 @@ class BreakerPeers {
     entry = {peer, said.epoch, saturating_add(now, keeps_for_), said.evidence, true};
   }
 
-  /// A pseudo-count as a share of what opens: a quarter for each peer that is sure, capped.
+  /// A pseudo-count as a share of what opens: an eighth for each peer that is sure, capped.
   double evidence(SteadyTime now, double cap) const noexcept {
     double sum = 0;
     for (const Entry& entry : entries_)
-      if (entry.used && now < entry.until) sum += entry.evidence / 4;
+      if (entry.used && now < entry.until) sum += entry.evidence / 8;
     return std::min(sum, cap);
   }
 

@@ -16,7 +16,8 @@ namespace aura {
 
 /// A stage of admission while a breaker is half-open.
 struct RecoveryStep {
-  double share = 1;                     ///< of the calls, in (0, 1], that are tried as probes
+  /// Of the calls, in (0, 1], that are tried as probes; besides, one in each `probe_retry_after`.
+  double share = 1;
   std::uint32_t probes_in_flight_max = 1;
 };
 
