@@ -108,7 +108,7 @@ double call_ns(std::uint64_t calls) {
   const double seconds = aura::bench::seconds_of([&] {
     for (std::uint64_t begun = 0; begun < calls; begun += 1000) {
       for (int i = 0; i < 1000; ++i)
-        breaker.call([] { return 1; }, [&answered](const aura::Result<int>& answer) { answered += answer ? 1 : 0; });
+        breaker.call([] { return 1; }, [&answered](const aura::Result<int>& answer) { answered += answer ? 1u : 0u; });
       context.run();
       context.restart();
     }
