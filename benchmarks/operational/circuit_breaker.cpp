@@ -34,7 +34,7 @@ std::uint64_t calls_of(const aura::bench::Suite& suite) { return suite.quick() ?
 /// Nanoseconds of a call of `f`, on so many threads at once.
 template <class F>
 double ns_each(std::uint64_t calls, unsigned threads, F f) {
-  const auto work = [&] {
+  auto work = [calls, f]() mutable {  // each thread has a copy of what `f` changes
     for (std::uint64_t i = 0; i < calls; ++i) f();
   };
   if (threads == 1) return 1e9 * aura::bench::seconds_of(work) / static_cast<double>(calls);
@@ -108,7 +108,8 @@ double call_ns(std::uint64_t calls) {
   const double seconds = aura::bench::seconds_of([&] {
     for (std::uint64_t begun = 0; begun < calls; begun += 1000) {
       for (int i = 0; i < 1000; ++i)
-        breaker.call([] { return 1; }, [&answered](const aura::Result<int>& answer) { answered += answer ? 1u : 0u; });
+        breaker.call([] { return 1; },
+                     [&answered](const aura::Result<int>& answer) { answered += answer ? 1u : 0u; });
       context.run();
       context.restart();
     }

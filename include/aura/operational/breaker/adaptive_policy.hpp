@@ -4,6 +4,7 @@
 #include <aura/core/random.hpp>
 #include <aura/operational/breaker/peers.hpp>
 #include <aura/operational/breaker/policy.hpp>
+#include <aura/operational/detail/cache_line.hpp>
 #include <aura/stats/bernoulli_cusum.hpp>
 #include <aura/stats/healthy_rate.hpp>
 
@@ -226,10 +227,10 @@ class AdaptivePolicy : public OpensOnly {
   }
 
   Options options_;
-  std::atomic<std::uint64_t> good_{0};
   bool learns_ = false;
+  alignas(detail::cache_line) std::atomic<std::uint64_t> good_{0};
 
-  mutable std::mutex mutex_;
+  alignas(detail::cache_line) mutable std::mutex mutex_;
   BreakerPeers peers_;
   Random dice_;
   Stream failed_;

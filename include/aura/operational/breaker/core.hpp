@@ -9,6 +9,7 @@
 #include <aura/operational/breaker/recovery.hpp>
 #include <aura/operational/breaker/state.hpp>
 #include <aura/operational/breaker/ticket.hpp>
+#include <aura/operational/detail/cache_line.hpp>
 #include <aura/operational/detail/rejection_texts.hpp>
 #include <aura/operational/rejection.hpp>
 
@@ -38,11 +39,11 @@ class BreakerCore {
  public:
   /// Throws std::invalid_argument for options that make no sense, naming the culprit. `seed`: of its dice.
   BreakerCore(BreakerOptions options, Policy policy, std::uint64_t seed, Observer observer = {})
-      : policy_(std::move(policy)),
-        observer_(std::move(observer)),
+      : texts_(detail::rejection_texts(options.name)),
         classification_(options.classification),
+        observer_(std::move(observer)),
+        policy_(std::move(policy)),
         random_(seed),
-        texts_(detail::rejection_texts(options.name)),
         recovery_(recovery_of(options, policy_)) {
     word_.store(resting_word(0), std::memory_order_relaxed);
   }
@@ -367,19 +368,19 @@ class BreakerCore {
     for (std::size_t i = 0; i < changes.count; ++i) notify(observer_, changes.all[i]);
   }
 
-  // What the hot path reads stands together; what it writes is the policy's.
+  // What every call reads stands apart from what calls write, or each would wait for the others' cache line.
   std::atomic<std::uint64_t> word_{0};
   std::atomic<std::int64_t> open_until_{0};
   std::atomic<double> share_{1};
   std::atomic<std::int64_t> next_probe_{0};
-  Policy policy_;
-  [[no_unique_address]] Observer observer_;
-  Classification classification_;
-  detail::SharedRandom random_;
   const detail::RejectionTexts* texts_;
-  std::atomic<std::uint32_t> in_flight_{0};
+  Classification classification_;
+  [[no_unique_address]] Observer observer_;
+  alignas(detail::cache_line) Policy policy_;
+  alignas(detail::cache_line) detail::SharedRandom random_;
+  alignas(detail::cache_line) std::atomic<std::uint32_t> in_flight_{0};
 
-  mutable std::mutex mutex_;
+  alignas(detail::cache_line) mutable std::mutex mutex_;
   Recovery recovery_;
   std::uint64_t openings_ = 0;
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <aura/operational/breaker/policy.hpp>
+#include <aura/operational/detail/cache_line.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -119,8 +120,8 @@ class FailureRate : public OpensOnly {
   }
 
   Options options_;
-  std::atomic<std::uint64_t> calls_{0};
-  mutable std::mutex mutex_;
+  alignas(detail::cache_line) std::atomic<std::uint64_t> calls_{0};
+  alignas(detail::cache_line) mutable std::mutex mutex_;
   Positions failed_, slow_;
 };
 

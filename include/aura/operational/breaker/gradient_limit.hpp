@@ -2,6 +2,7 @@
 #pragma once
 
 #include <aura/operational/breaker/policy.hpp>
+#include <aura/operational/detail/cache_line.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -143,8 +144,9 @@ class GradientLimit {
   Options options_;
   std::atomic<std::uint32_t> limit_;
   std::atomic<std::uint32_t> in_flight_seen_{0};  // the most in this window
-  std::atomic<std::uint64_t> sample_{0};  // the sum of latencies in 1,024 ns, and how many: one increment for both
-  std::atomic<std::int64_t> window_end_{unset};
+  alignas(detail::cache_line) std::atomic<std::uint64_t> sample_{
+      0};  // the sum of latencies in 1,024 ns, and how many: one increment for both
+  alignas(detail::cache_line) std::atomic<std::int64_t> window_end_{unset};
   std::atomic<std::int64_t> retry_after_{1'000'000};
 
   std::mutex mutex_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <aura/operational/breaker/policy.hpp>
+#include <aura/operational/detail/cache_line.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -66,7 +67,8 @@ class OutlierGroup {
   friend class OutlierEjection;
 
   struct Host {
-    std::atomic<std::uint64_t> good{0}, bad{0};  // in this interval
+    alignas(detail::cache_line) std::atomic<std::uint64_t> good{0};  // in this interval
+    alignas(detail::cache_line) std::atomic<std::uint64_t> bad{0};  // likewise
     std::atomic<std::uint32_t> row{0};
     // Under the group's mutex:
     bool outlier = false;

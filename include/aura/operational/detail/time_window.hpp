@@ -2,6 +2,7 @@
 #pragma once
 
 #include <aura/core/time.hpp>
+#include <aura/operational/detail/cache_line.hpp>
 
 #include <algorithm>
 #include <array>
@@ -77,8 +78,8 @@ class TimeWindow {
   Duration part_;
   std::atomic<std::int64_t> part_end_{unset};
   std::atomic<std::size_t> at_{0};
-  std::array<Part, parts> parts_{};
-  std::mutex mutex_;
+  alignas(cache_line) std::array<Part, parts> parts_{};
+  alignas(cache_line) std::mutex mutex_;
 };
 
 }  // namespace aura::detail
