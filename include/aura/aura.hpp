@@ -2,6 +2,7 @@
 #pragma once
 
 #include <aura/core/asio_runtime.hpp>
+#include <aura/core/coarse_clock.hpp>
 #include <aura/core/codec.hpp>
 #include <aura/core/dead_letter_sink.hpp>
 #include <aura/core/error.hpp>

@@ -174,7 +174,7 @@ TEST_CASE("batches of adapting size save more calls than they cost waiting, and 
     Rig rig({.size_max = size_max, .wait_max = 20ms});
     aura::Random dice(1);
     SteadyTime arrival = rig.now;
-    int offered = 0, handled = 0;
+    int offered = 0;
     while (offered < 20'000) {
       while (arrival <= rig.now && offered < 20'000) {
         Signal signal{.key = static_cast<std::uint64_t>(offered),
@@ -191,7 +191,6 @@ TEST_CASE("batches of adapting size save more calls than they cost waiting, and 
         rig.end(2ms + 100us * static_cast<std::int64_t>(size));
       else
         rig.now = std::min(arrival, std::max(rig.next.wake, rig.now));
-      handled += static_cast<int>(size);
     }
     const auto stats = rig.scheduler.stats(0);
     REQUIRE(stats.conserved());
