@@ -1,15 +1,16 @@
 # Optional integrations: each is a target aura::<name>, an option AURA_<NAME> and a component of find_package(aura).
 
-# aura_integration(<name> PACKAGE <package> TARGET <target> DEBIAN <deb>)
+# aura_integration(<name> PACKAGE <package> TARGET <target> DEBIAN <deb> [NOTE <note>])
 #
 # <name>     the folder include/aura/<name>, and the target aura::<name>
 # PACKAGE    what find_package looks for; a find module of our own goes into cmake/Find<package>.cmake
 # TARGET     the imported target that it gives
 # DEBIAN     the Debian package to name when it is missing
+# NOTE       what the summary says to whoever has it on, such as a licence that binds them
 #
 # AURA_<NAME> is AUTO (on when the package is found), ON (an error when it is not) or OFF.
 function(aura_integration name)
-    cmake_parse_arguments(arg "" "PACKAGE;TARGET;DEBIAN" "" ${ARGN})
+    cmake_parse_arguments(arg "" "PACKAGE;TARGET;DEBIAN;NOTE" "" ${ARGN})
     string(TOUPPER "AURA_${name}" option)
     set(${option} AUTO CACHE STRING "aura::${name}: AUTO (on when ${arg_PACKAGE} is found), ON or OFF")
     set_property(CACHE ${option} PROPERTY STRINGS AUTO ON OFF)
@@ -46,6 +47,9 @@ function(aura_integration name)
         set(why "${arg_PACKAGE} was found")
     else()
         set(why "${option} is ${${option}}")
+    endif()
+    if(arg_NOTE)
+        string(APPEND why ". ${arg_NOTE}")
     endif()
     set_property(GLOBAL PROPERTY aura_${name}_state "on: ${why}")
 endfunction()

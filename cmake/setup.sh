@@ -11,11 +11,13 @@ build    libboost1.81-dev    boost
 build    libfmt-dev          /usr/include/fmt/format.h
 build    nlohmann-json3-dev  /usr/include/nlohmann/json.hpp
 build    libsqlite3-dev      /usr/include/sqlite3.h
+build    libglpk-dev         /usr/include/glpk.h
 tests    catch2              /usr/include/catch2
 tests    python3             python3
 bench    python3             python3
 bench    libtbb-dev          /usr/include/tbb
 bench    libconcurrentqueue-dev  /usr/include/concurrentqueue
+bench    coinor-libcbc-dev   /usr/include/coin/Cbc_C_Interface.h
 ci       clang-16            clang++-16
 ci       libclang-rt-16-dev  /usr/lib/llvm-16/lib/clang/16/lib/linux
 '

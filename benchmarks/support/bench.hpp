@@ -22,6 +22,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -64,18 +65,23 @@ void keep(const T& value) {
 }
 
 /// The rows of one program. Understands --quick, --json FILE and a FILTER: rows whose name does not contain it are not
-/// run. Prints each row as it is done; `finish()` writes the JSON and returns the exit status.
+/// run. A program may name options of its own, such as "--instances", each with a value. Prints each row as it is done;
+/// `finish()` writes the JSON and returns the exit status.
 class Suite {
  public:
-  Suite(int argc, char** argv) {
+  Suite(int argc, char** argv, const std::vector<std::string_view>& own_options = {}) {
     for (int i = 1; i < argc; ++i) {
       const std::string_view argument = argv[i];
       if (argument == "--quick") {
         quick_ = true;
       } else if (argument == "--json" && i + 1 < argc) {
         json_file_ = argv[++i];
+      } else if (std::find(own_options.begin(), own_options.end(), argument) != own_options.end() && i + 1 < argc) {
+        values_[std::string(argument)] = argv[++i];
       } else if (argument.starts_with("-")) {
-        fmt::print(stderr, "{}: {}? Known are --quick, --json FILE and a FILTER\n", argv[0], argument);
+        std::string known;
+        for (const std::string_view own : own_options) known += fmt::format(", {} VALUE", own);
+        fmt::print(stderr, "{}: {}? Known are --quick, --json FILE{} and a FILTER\n", argv[0], argument, known);
         std::exit(2);
       } else {
         filter_ = argument;
@@ -85,6 +91,12 @@ class Suite {
 
   /// True with --quick: run a smaller size where a row's name does not fix it.
   bool quick() const noexcept { return quick_; }
+
+  /// What an option of the program's own was given; none where it was not.
+  std::optional<std::string> value_of(std::string_view option) const {
+    const auto found = values_.find(std::string(option));
+    return found == values_.end() ? std::nullopt : std::optional(found->second);
+  }
 
   /// True where a row of this name will be run: for costly preparations.
   bool wants(std::string_view name) const { return name.find(filter_) != std::string_view::npos; }
@@ -169,6 +181,7 @@ class Suite {
   bool quick_ = false;
   std::string json_file_;
   std::string filter_;
+  std::map<std::string, std::string> values_;
   std::vector<std::string> json_;
 };
 
