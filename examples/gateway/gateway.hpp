@@ -149,6 +149,14 @@ inline boost::asio::awaitable<void> see_out(const Session& session, Journal& jou
 inline ClassEffort class_effort(const char* name, const aura::SignalClassStats& stats) {
   return {name, stats.handled, stats.missed, stats.refused_in_all() + stats.dropped_in_all(), stats.wait_p99};
 }
+inline PromiseEffort promise_effort(RequestClass which, const SlaCounts& counts) {
+  return {class_names[static_cast<std::size_t>(which)],
+          counts.answered,
+          counts.late,
+          counts.late_by_turns,
+          counts.penalty,
+          counts.penalty_by_turns};
+}
 inline GuardEffort guard_effort(const char* name, const GuardCounts& counts) {
   return {name, counts.rejected, counts.openings};
 }
@@ -164,14 +172,20 @@ inline boost::asio::awaitable<Effort> carry(const Session& session, aura::AnyRun
 
   Meter meter;
   Guards guards(world, speed);
-  Workers workers([&guards](std::uint32_t worker, aura::SteadyTime now) { return guards.closed_for(worker, now); });
   const TraceSpan span = span_of(session);
+  std::function<double()> trace_share;
+  const auto slowdown = [&](std::uint32_t worker) {
+    return session.options.faults.slowdown(session.options.seed, worker, trace_share());
+  };
+  Workers workers(world, session.options.solver,
+                  {[&guards](std::uint32_t worker, aura::SteadyTime now) { return guards.closed_for(worker, now); },
+                   slowdown, speed});
   Services services{.ledger = session.ledger,
                     .guards = guards,
                     .workers = workers,
                     .faults = {.seed = session.options.seed, .scale = session.options.faults.scale},
                     .scenario = session.options.faults,
-                    .trace_share = {},
+                    .trace_share = [&trace_share] { return trace_share(); },
                     .speed = speed};
   const auto saga = make_saga(services);
   aura::SagaRunnerOptions options{.holder = aura::HolderId{"gateway"}};
@@ -198,7 +212,7 @@ inline boost::asio::awaitable<Effort> carry(const Session& session, aura::AnyRun
     clock_begin = arrival_time(session, next == session.trace.arrivals.end() ? session.trace.arrivals.back() : *next);
   }
   const TraceClock clock{world, clock_begin, world.steady_now(), speed};
-  services.trace_share = [&clock, span] { return span.share(clock.now()); };
+  trace_share = [&clock, span] { return span.share(clock.now()); };
   Progress progress(session.options.quiet, session.trace.arrivals.size());
 
   Intake<Runner, decltype(saga)> intake(world, runner, saga, meter, speed);
@@ -213,6 +227,9 @@ inline boost::asio::awaitable<Effort> carry(const Session& session, aura::AnyRun
                     class_effort("bulk", intake.stats(RequestClass::bulk))};
   effort.guards = {guard_effort("worker", guards.worker_counts), guard_effort("quota", guards.quota_counts),
                    guard_effort("billing", guards.billing_counts)};
+  for (const RequestClass which : {RequestClass::interactive, RequestClass::bulk})
+    effort.promises.push_back(promise_effort(which, workers.counts(which)));
+  effort.solver = session.options.solver.name;
   effort.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   effort.requests = meter.ended;
   effort.steps = meter.attempts;
@@ -242,6 +259,7 @@ inline boost::asio::awaitable<int> run(Session session, aura::AnyRuntime world,
   print_outcomes(session.trace, facts, speed);
   if (carrying) {
     print_stages(effort);
+    print_promises(effort);
     print_effort(effort);
   }
   print_audit(audited, carrying);

@@ -1,7 +1,7 @@
 // What stands before the workers and the ledger: circuit breakers.
 #pragma once
 
-#include "workers.hpp"
+#include "worker_shape.hpp"
 
 #include <aura/core/runtime.hpp>
 #include <aura/operational/breaker/adaptive_policy.hpp>
@@ -64,7 +64,7 @@ class Guards {
     Guards* guards;
     aura::Result<Permit> try_acquire(aura::SteadyTime now) const {
       aura::Duration soonest = aura::Duration::max();
-      for (std::uint32_t worker = 0; worker < WorkerShape{}.workers; ++worker)
+      for (std::uint32_t worker = 0; worker < WorkerShape::workers; ++worker)
         soonest = std::min(soonest, guards->closed_for(worker, now));
       if (soonest == aura::Duration::zero()) return Permit{};
       return aura::Error::fixed("gateway", 4, aura::ErrorClass::rejected, "every worker's circuit breaker is open")

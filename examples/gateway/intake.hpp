@@ -2,7 +2,7 @@
 #pragma once
 
 #include "progress.hpp"
-#include "request.hpp"
+#include "worker_shape.hpp"
 
 #include <aura/core/runtime.hpp>
 #include <aura/durable/saga_runner.hpp>
@@ -18,13 +18,6 @@
 #include <vector>
 
 namespace gateway {
-
-enum class RequestClass : std::uint8_t { interactive, bulk };
-
-/// Somebody waits for a short prompt; a long one is a document on its way through a batch.
-inline RequestClass class_of(const Request& request) {
-  return request.context_tokens <= 1000 ? RequestClass::interactive : RequestClass::bulk;
-}
 
 /// A request is never lost here: it is late rather than dropped, and where a class is full, its sender waits.
 inline std::vector<aura::SignalClass> request_classes() {

@@ -5,12 +5,14 @@
 //   examples/run gateway --trace FILE --state DIR   # a trace of your own, say of the Azure Public Dataset
 //   examples/run gateway --real-time --speed 60     # on a thread pool: an hour in a minute
 //   examples/run gateway --fresh --faults outage    # two workers die for a while: watch the breakers
+//   examples/run gateway --fresh --load 60          # far too much: watch the scheduler against round robin
 //
 // Each request is a saga (saga.hpp) of six steps. Its progress is in a journal, DIR/journal.db; quota and bills are in
 // a ledger, DIR/ledger.db, that stands for another team's service and knows nothing of sagas but an idempotency key
 // (ledger.hpp). Requests come in through a router (intake.hpp), workers and ledger stand behind circuit breakers (guards.hpp).
-// The workers are a model (workers.hpp) and their faults follow from --seed (request.hpp, scenario.hpp). What is printed
-// at the end is computed from journal and ledger alone (report.hpp, audit.hpp), so it is right whatever happened.
+// A scheduler places them on workers of uneven speed and memory (workers.hpp). The workers are a model (worker_shape.hpp)
+// and their faults follow from --seed (request.hpp, scenario.hpp). Outcomes and audit are computed from journal and ledger
+// alone (report.hpp, audit.hpp), so they are right whatever happened.
 //
 // To make it your own: replace what the steps do, in saga.hpp, and the arrival of requests, in gateway.hpp.
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "scenario.hpp"
+#include "solvers.hpp"
 
 #include <aura/core/result.hpp>
 
@@ -30,6 +31,7 @@ Kill it whenever you like and start it again with the same options: it goes on w
   --seed N        of faults and virtual time (default: 1)
   --faults F      F times as many faults as usual; 0 for none (default: 1). Or a trouble beside the usual ones: outage,
                   slow, grey, flap (of two workers), common (of all workers), ledger (of quota and billing)
+  --solver S      who looks for better placements while requests wait: native (default), glpk (where it was built in), greedy
   --load F        requests arrive F times as fast as in the trace (default: 1)
   --real-time     run on a thread pool in real time instead of in virtual time
   --speed F       with --real-time: so many seconds of the trace in one (default: 60)
@@ -47,6 +49,7 @@ struct Options {
   std::filesystem::path state = "gateway-state";
   std::uint64_t seed = 1;
   Scenario faults;
+  SolverChoice solver;
   double load = 1, speed = 60;
   bool fresh = false, real_time = false, audit_only = false, quiet = false, help = false;
 };
@@ -72,6 +75,13 @@ inline aura::Result<void> parse_scenario(std::string_view text, Scenario& out) {
   return {};
 }
 
+inline aura::Result<void> parse_solver(std::string_view text, SolverChoice& out) {
+  aura::Result<SolverChoice> parsed = SolverChoice::parse(text);
+  if (!parsed) return parsed.error();
+  out = std::move(*parsed);
+  return {};
+}
+
 /// Options with a value.
 inline aura::Result<void> set_option(Options& options, std::string_view name, std::string_view value) {
   if (name == "--trace") return options.trace = value, aura::Result<void>{};
@@ -79,6 +89,7 @@ inline aura::Result<void> set_option(Options& options, std::string_view name, st
   if (name == "--requests") return parse_number<std::size_t>(name, value, 1, 999'999, options.requests);
   if (name == "--seed") return parse_number<std::uint64_t>(name, value, 0, UINT64_MAX, options.seed);
   if (name == "--faults") return parse_scenario(value, options.faults);
+  if (name == "--solver") return parse_solver(value, options.solver);
   if (name == "--load") return parse_number(name, value, 0.01, 10'000.0, options.load);
   if (name == "--speed") return parse_number(name, value, 0.01, 10'000.0, options.speed);
   return bad_option(fmt::format("there is no option {}; --help lists them", name));

@@ -30,10 +30,19 @@ struct GuardEffort {
   std::uint64_t rejected = 0, openings = 0;
 };
 
+/// How late the answers of one class were, and what that costs; beside it, what round robin would have made of it.
+struct PromiseEffort {
+  std::string name;
+  std::uint64_t answered = 0, late = 0, late_by_turns = 0;
+  double penalty = 0, penalty_by_turns = 0;
+};
+
 /// What this process did, by its own clock.
 struct Effort {
   std::vector<ClassEffort> classes;
   std::vector<GuardEffort> guards;
+  std::vector<PromiseEffort> promises;
+  std::string solver;
   double seconds = 0;
   std::uint64_t requests = 0, steps = 0;
   std::uint64_t journal_commits = 0, journal_syncs = 0, ledger_syncs = 0;
@@ -123,6 +132,16 @@ inline void print_stages(const Effort& effort) {
                  detail::grouped(effort.guards[i].openings));
     fmt::print("\n");
   }
+}
+
+/// Likewise of this process alone. Penalties are those of the SLAs, in cents.
+inline void print_promises(const Effort& effort) {
+  fmt::print("\nby class     answered     late  penalty     round robin     late  penalty     (--solver {})\n",
+             effort.solver);
+  for (const PromiseEffort& each : effort.promises)
+    fmt::print("{:12} {:>8} {:>8} {:>8.0f}     {:11} {:>8} {:>8.0f}\n", each.name, detail::grouped(each.answered),
+               detail::grouped(each.late), each.penalty, "", detail::grouped(each.late_by_turns),
+               each.penalty_by_turns);
 }
 
 inline void print_audit(const Audit& audit, bool at_the_end) {

@@ -86,15 +86,23 @@ inline boost::asio::awaitable<aura::Result<Answer>> ask_worker(const Services& a
 }
 
 /// Through the worker's circuit breaker, and with a limit of time that counts against it. Where that worker is not to be
-/// asked any more, by another one. Has no effect but that it occupies its slot, so there is nothing to undo.
-inline boost::asio::awaitable<aura::Result<Answer>> infer(const Services& at, Request request, std::uint32_t placed,
+/// asked any more, and for another attempt, the request is placed anew. Has no effect but that it occupies its place, so
+/// there is nothing to undo.
+inline boost::asio::awaitable<aura::Result<Answer>> infer(const Services& at, Request request,
                                                           aura::StepContext& step) {
-  const std::uint32_t worker = at.workers.settle(request.row, placed, step.runtime().steady_now());
+  aura::Result<std::uint32_t> placed = co_await at.workers.settle(request);
+  if (!placed) co_return placed.error();
+  const std::uint32_t worker = *placed;
   aura::Pipeline pipeline(step.runtime(), at.guards.workers.guard(Guards::key(worker)),
                           aura::Timeout{at.span(std::chrono::seconds(60))});
   aura::Result<Answer> answer =
       co_await pipeline.call([&] { return ask_worker(at, request, worker, step); }, boost::asio::use_awaitable);
-  if (answer) at.workers.leave(request.row);
+  if (answer) {
+    at.workers.answered(request);
+  } else {
+    const bool timed_out = answer.error().error_class() == aura::ErrorClass::timeout;
+    at.workers.leave(request.row, timed_out ? aura::TaskEnd::timed_out : aura::TaskEnd::abandoned);
+  }
   co_return answer;
 }
 
@@ -119,13 +127,11 @@ inline auto make_saga(Services& at) {
   };
   const auto release = [&at](const Request& request, StepContext& step) { return at.ledger.release(request, step); };
 
-  const auto place = [&at](const Request& request, StepContext& step) {
-    return at.workers.place(request.row, step.runtime().steady_now());
-  };
-  const auto leave = [&at](const Request& request) { at.workers.leave(request.row); };
+  const auto place = [&at](const Request& request) { return at.workers.place(request); };
+  const auto leave = [&at](const Request& request) { at.workers.leave(request.row, aura::TaskEnd::abandoned); };
 
-  const auto infer = [&at](const Request& request, std::uint32_t worker, StepContext& step) {
-    return detail::infer(at, request, worker, step);
+  const auto infer = [&at](const Request& request, std::uint32_t, StepContext& step) {
+    return detail::infer(at, request, step);
   };
 
   const auto bill = [&at](const Request& request, const Answer& answer, StepContext& step) -> Result<void> {
@@ -150,7 +156,7 @@ inline auto make_saga(Services& at) {
       "request",
       aura::version{1},
       aura::step<"reserve">(reserve).undo(release).retry(thrice).undo_retry(on).guard_by(at.guards.quota).blocking(),
-      aura::step<"place">(place).undo(leave).after<"reserve">().retry(on).guard_by(at.workers),
+      aura::step<"place">(place).undo(leave).after<"reserve">().retry(on),
       aura::step<"infer">(infer).pure().after<"place">().retry(thrice).guard_by(at.guards.reachable),
       aura::step<"bill">(bill)
           .undo(refund)

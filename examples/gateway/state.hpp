@@ -95,8 +95,8 @@ class StateDirectory {
 
 /// What a state was begun with and must be gone on with.
 inline std::string settings_text(const Options& options, std::size_t requests, std::uint64_t trace) {
-  return fmt::format("{} requests of trace {:016x}, --seed {}, --faults {}, --load {}, {}", requests, trace,
-                     options.seed, options.faults.name, options.load,
+  return fmt::format("{} requests of trace {:016x}, --seed {}, --faults {}, --load {}, --solver {}, {}", requests,
+                     trace, options.seed, options.faults.name, options.load, options.solver.name,
                      options.real_time ? fmt::format("--real-time --speed {}", options.speed) : "virtual time");
 }
 

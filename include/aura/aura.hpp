@@ -83,7 +83,13 @@
 #include <aura/operational/placement/integer_program.hpp>
 #include <aura/operational/placement/model.hpp>
 #include <aura/operational/placement/native_solver.hpp>
+#include <aura/operational/placement/placement_sink.hpp>
 #include <aura/operational/placement/problem.hpp>
+#include <aura/operational/placement/schedule_core.hpp>
+#include <aura/operational/placement/schedule_decision.hpp>
+#include <aura/operational/placement/schedule_event.hpp>
+#include <aura/operational/placement/schedule_options.hpp>
+#include <aura/operational/placement/scheduler_options.hpp>
 #include <aura/operational/placement/solve_outcome.hpp>
 #include <aura/operational/placement/solve_request.hpp>
 #include <aura/operational/placement/solver.hpp>
@@ -91,6 +97,7 @@
 #include <aura/operational/rate_limiter.hpp>
 #include <aura/operational/rejection.hpp>
 #include <aura/operational/retry.hpp>
+#include <aura/operational/scheduler.hpp>
 #include <aura/operational/signal.hpp>
 #include <aura/operational/signal_class.hpp>
 #include <aura/operational/signal_done.hpp>

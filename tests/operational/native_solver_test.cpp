@@ -182,7 +182,7 @@ TEST_CASE("native: cancelled or out of time, it answers at once with what it has
   std::atomic<bool> cancelled{true};
   const auto none = NativeSolver().solve(model, {}, {.cancelled = &cancelled});
   REQUIRE(none.work < 200'000);
-  REQUIRE_FALSE(none.reason.empty());
+  REQUIRE((none.has_placement() || !none.reason.empty()));
 
   // A clock that moves on with each look: the answer comes after few of them.
   std::int64_t looks = 0;

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <aura/operational/placement/detail/native_search.hpp>
+#include <aura/operational/placement/detail/solve_memory.hpp>
 #include <aura/operational/placement/model.hpp>
 #include <aura/operational/placement/solver.hpp>
 
 #include <cstdint>
 #include <limits>
 #include <span>
-#include <vector>
 
 namespace aura {
 
@@ -24,7 +24,8 @@ struct NativeSolverOptions {
 ///   (Yagiura, Ibaraki, Glover, INFORMS J. Computing 16, 2004); some nodes at a time, exactly; path relinking.
 /// - Proof: depth-first branch and bound on the first bound, where time allows.
 ///
-/// The multipliers stay for the next call: where little has changed, it starts with a good bound. For the same calls,
+/// Multipliers and prices stay for the next call: where few tasks have changed, it starts with a good bound and around
+/// these tasks. For the same calls,
 /// seed and `work_max` the answer is the same everywhere; a deadline cuts the same course short.
 /// Not to be called by two threads at once. Work is counted in choices looked at, some nanoseconds each; the limits are
 /// looked at every 10,000 of them.
@@ -39,15 +40,15 @@ class NativeSolver {
               .reason = *model.infeasible()};
     }
     if (model.tasks() == 0) return {.status = SolveStatus::optimal, .cost = 0, .lower_bound = 0};
-    return detail::NativeSearch(model, limits, multipliers_, options_.seed).run(incumbent);
+    return detail::NativeSearch(model, limits, memory_, options_.seed).run(incumbent);
   }
 
   /// Forgets what earlier calls left.
-  void reset() noexcept { multipliers_.clear(); }
+  void reset() noexcept { memory_ = {}; }
 
  private:
   NativeSolverOptions options_;
-  std::vector<double> multipliers_;
+  detail::SolveMemory memory_;
 };
 
 static_assert(solver<NativeSolver>);

@@ -109,6 +109,7 @@ class KnapsackBound {
       for (const std::uint32_t i : lists.of(at)) add(lists.task(at), i, multipliers);
   }
 
+  std::span<const double> prices() const noexcept { return prices_; }  ///< the best so far, by task
   bool is_prepared() const noexcept { return !prices_.empty(); }
 
   /// Climbs for some steps from where it was. Returns the best bound proven.

@@ -5,6 +5,7 @@
 #include <aura/operational/placement/detail/branch_and_bound.hpp>
 #include <aura/operational/placement/detail/choice_lists.hpp>
 #include <aura/operational/placement/detail/dual_bound.hpp>
+#include <aura/operational/placement/detail/greedy_start.hpp>
 #include <aura/operational/placement/detail/knapsack_bound.hpp>
 #include <aura/operational/placement/detail/load_rows.hpp>
 #include <aura/operational/placement/detail/local_search.hpp>
@@ -12,6 +13,7 @@
 #include <aura/operational/placement/detail/placement_start.hpp>
 #include <aura/operational/placement/detail/search_state.hpp>
 #include <aura/operational/placement/detail/solve_budget.hpp>
+#include <aura/operational/placement/detail/solve_memory.hpp>
 #include <aura/operational/placement/detail/solve_record.hpp>
 #include <aura/operational/placement/solver.hpp>
 
@@ -28,9 +30,8 @@ namespace aura::detail {
 
 class NativeSearch {
  public:
-  /// `multipliers` is where the bound starts, and where the best ones are left for the next call.
-  NativeSearch(const PlacementModel& model, const SolveLimits& limits, std::vector<double>& multipliers,
-               std::uint64_t seed)
+  /// `memory` is where bounds start, and where the best multipliers and prices are left for the next call.
+  NativeSearch(const PlacementModel& model, const SolveLimits& limits, SolveMemory& memory, std::uint64_t seed)
       : model_(model),
         rows_(model),
         budget_(limits),
@@ -44,12 +45,12 @@ class NativeSearch {
         start_(state_, random_),
         parts_(state_, local_, tree_, random_, all_),
         record_(model, budget_),
-        kept_multipliers_(multipliers),
+        memory_(memory),
         no_load_(rows_.size(), 0.0) {}
 
   SolveAnswer run(std::span<const NodeIndex> incumbent) {
     const bool warm = begin(incumbent);
-    if (!record_.is_done() && warm) settle();
+    if (!record_.is_done() && warm) repair();
     for (int round = 0; round < (warm ? 1 : 3) && !record_.is_done(); ++round) {
       tighten(round == 0 ? 200 : 100);
       if (!record_.is_done()) round_average();
@@ -57,7 +58,9 @@ class NativeSearch {
     if (!record_.is_done()) pack(1);
     if (!record_.is_done()) pack(20);
     if (!record_.is_done()) improve();
-    kept_multipliers_ = ascent_.best_multipliers;
+    memory_.multipliers = ascent_.best_multipliers;
+    memory_.prices.assign(knapsacks_.prices().begin(), knapsacks_.prices().end());
+    memory_.remember(model_);
     return record_.answer();
   }
 
@@ -94,7 +97,7 @@ class NativeSearch {
       dual_.evaluate(all_, ascent_.best_multipliers, no_load_);
       std::vector<double> least(model_.tasks());
       for (std::size_t j = 0; j < least.size(); ++j) least[j] = dual_.least(j);
-      knapsacks_.prepare(all_, ascent_.best_multipliers, least);
+      knapsacks_.prepare(all_, ascent_.best_multipliers, memory_.with_prices(least, changed_));
     }
     record_.prove(knapsacks_.ascend(all_, target(), steps));
   }
@@ -102,21 +105,60 @@ class NativeSearch {
   // A start.
 
   bool begin(std::span<const NodeIndex> incumbent) {
-    const bool warm = kept_multipliers_.size() == rows_.size();
-    if (!warm) kept_multipliers_.assign(rows_.size(), 0.0);
-    start_.set_weights(kept_multipliers_, warm ? 0.2 : 2);
+    const bool warm = memory_.multipliers.size() == rows_.size();
+    if (!warm) memory_.multipliers.assign(rows_.size(), 0.0);
+    changed_ = memory_.changed_tasks(model_);
+    start_.set_weights(memory_.multipliers, warm ? 0.2 : 2);
     start_.from(incumbent);
     guess_ = state_.cost() + state_.penalty();
     record_.keep(state_);
-    ascent_.start(kept_multipliers_, warm ? 0.3 : 1.0);
+    if (!record_.has_best()) begin_greedily();
+    ascent_.start(memory_.multipliers, warm ? 0.3 : 1.0);
     ascend(warm ? 15 : 80);
     guide();
     return warm && !incumbent.empty();
   }
 
+  /// Something feasible at once, where that is easy; the search goes on from where it was.
+  void begin_greedily() {
+    const std::vector<std::uint32_t> begun(state_.choices().begin(), state_.choices().end());
+    if (place_greedily(state_)) record_.keep(state_);
+    state_.assign(begun);
+    (void)budget_.spend(2 * all_.choices());
+  }
+
+  /// Where little has changed: down again, and then exactly, around the tasks that changed.
+  void repair() {
+    if (changed_.size() > model_.tasks() / 10) {
+      settle();
+      take_best();
+      return;
+    }
+    touched_.clear();
+    for (const std::uint32_t task : changed_) {
+      const auto members = state_.members(state_.choice(task));
+      touched_.insert(touched_.end(), members.begin(), members.end());
+    }
+    local_.descend(touched_);
+    restore();
+    take_best();
+    if (!record_.is_done()) pack(1);
+    if (!record_.has_best()) return;
+    for (int round = 0; round < 12 && !record_.is_done(); ++round) {
+      for (std::size_t k = 0; k < changed_.size() && !record_.is_done(); ++k) {
+        parts_.run_around(changed_[k], round < 6 ? 3 : 4, 200, ascent_.best_multipliers);
+        record_.keep(state_);
+      }
+      if (round % 3 == 2) pack(4);
+    }
+  }
+
   /// Descends, and raises the price of what is overloaded until nothing is.
   bool settle() {
     local_.descend();
+    return restore();
+  }
+  bool restore() {
     bool feasible = state_.is_feasible();
     for (int round = 0; !feasible && round < 40 && !budget_.is_over(); ++round) {
       start_.raise_weights(touched_);
@@ -133,7 +175,27 @@ class NativeSearch {
     ascent_.set_step(1);
     ascent_.multipliers = ascent_.best_multipliers;
     ascend(steps, &average_);
+    narrow();
     guide();
+  }
+
+  /// Takes away choices that lead to nothing better than the best.
+  void narrow() {
+    if (!record_.has_best() || record_.is_done()) return;
+    const double bound = dual_.evaluate(all_, ascent_.best_multipliers, no_load_);
+    (void)budget_.spend(2 * all_.choices());
+    narrowed_.clear();
+    for (std::size_t at = 0; at < all_.size(); ++at) {
+      const std::size_t task = all_.task(at);
+      const std::size_t before = narrowed_.choices();
+      narrowed_.begin_task(task);
+      for (const std::uint32_t i : all_.of(at)) {
+        const double above = dual_.reduced_cost(task, i, ascent_.best_multipliers) - dual_.least(task);
+        if (bound + above < record_.best_cost() + 1e-9 * (1 + std::abs(bound))) narrowed_.add(i);
+      }
+      if (narrowed_.choices() == before) return record_.prove_best();
+    }
+    std::swap(all_, narrowed_);
   }
 
   void round_average(bool drawn = false) {
@@ -291,7 +353,7 @@ class NativeSearch {
   LoadRows rows_;
   SolveBudget budget_;
   Random random_;
-  ChoiceLists all_;
+  ChoiceLists all_, narrowed_;  ///< what may still lead to something better
   DualBound dual_;
   DualAscent ascent_;
   KnapsackBound knapsacks_;
@@ -302,9 +364,9 @@ class NativeSearch {
   PartSearch parts_;
   SolveRecord record_;
   RoundedDual average_;
-  std::vector<double>& kept_multipliers_;
+  SolveMemory& memory_;
   const std::vector<double> no_load_;
-  std::vector<std::uint32_t> touched_;
+  std::vector<std::uint32_t> touched_, changed_;
   std::vector<std::vector<std::uint32_t>> elite_;
   double guess_ = 0;  ///< what a placement may cost, before there is one
   std::uint64_t all_max_ = 500;

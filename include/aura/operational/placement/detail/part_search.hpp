@@ -35,7 +35,23 @@ class PartSearch {
 
   /// Improves the state, which is feasible, where it can within so many nodes of the tree. At most `usable()` choices.
   void run(std::size_t choices, std::uint64_t nodes_max, std::span<const double> multipliers) {
+    chosen_.clear();
     choose(choices);
+    search(nodes_max, multipliers);
+  }
+  /// The same with a part in which the task stands.
+  void run_around(std::size_t task, std::size_t choices, std::uint64_t nodes_max,
+                  std::span<const double> multipliers) {
+    chosen_.assign(1, state_.choice(task));
+    choose(std::min(choices, usable_.size()));
+    search(nodes_max, multipliers);
+  }
+
+ private:
+  static constexpr std::size_t searched_max = 20'000;
+  static constexpr int root_steps = 12;
+
+  void search(std::uint64_t nodes_max, std::span<const double> multipliers) {
     const double cutoff = list();
     const std::uint64_t print = fingerprint();
     if (searched_.contains(print)) return;
@@ -52,12 +68,7 @@ class PartSearch {
     }
   }
 
- private:
-  static constexpr std::size_t searched_max = 20'000;
-  static constexpr int root_steps = 12;
-
   void choose(std::size_t wanted) {
-    chosen_.clear();
     while (chosen_.size() < wanted) {
       std::uint32_t next = usable_[random_.below(usable_.size())];
       if (!chosen_.empty() && random_.chance(0.5)) next = neighbour(chosen_.front(), next);
