@@ -83,6 +83,17 @@ class LocalSearch {
     return reduced_[task * state_.model().choices() + choice];
   }
 
+  /// How far the rows of a choice are above the least that they can cost at the multipliers' prices.
+  double relief_of(std::uint32_t choice) const noexcept {
+    double relief = 0;
+    for (std::size_t r = 0; r < state_.rows().resources(); ++r) {
+      const std::size_t row = state_.rows().of(choice, r);
+      const double load = state_.load(row);
+      relief += state_.row_cost(row, load) - multipliers_[row] * load - floor_[row];
+    }
+    return relief;
+  }
+
  private:
   /// The cheapest way out for a task, and the second cheapest, to another choice.
   struct Exit {
@@ -212,17 +223,6 @@ class LocalSearch {
     if (exit.to[which] == SearchState::nowhere) return;
     const double chain = arrive + state_.exchange(to, task, other) - costs[to] + exit.enter[which];
     if (chain < best.change) best = {chain, to, other, exit.to[which]};
-  }
-
-  /// How far the rows of a choice are above the least that they can cost at the multipliers' prices.
-  double relief_of(std::uint32_t choice) const noexcept {
-    double relief = 0;
-    for (std::size_t r = 0; r < state_.rows().resources(); ++r) {
-      const std::size_t row = state_.rows().of(choice, r);
-      const double load = state_.load(row);
-      relief += state_.row_cost(row, load) - multipliers_[row] * load - floor_[row];
-    }
-    return relief;
   }
 
   /// The same where groups are involved, by trying: `other` goes first, then `task`.

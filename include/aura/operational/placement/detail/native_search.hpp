@@ -59,7 +59,7 @@ class NativeSearch {
     if (!record_.is_done()) pack(20);
     if (!record_.is_done()) improve();
     memory_.multipliers = ascent_.best_multipliers;
-    memory_.prices.assign(knapsacks_.prices().begin(), knapsacks_.prices().end());
+    if (knapsacks_.is_prepared()) memory_.prices.assign(knapsacks_.prices().begin(), knapsacks_.prices().end());
     memory_.remember(model_);
     return record_.answer();
   }

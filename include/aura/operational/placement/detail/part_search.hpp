@@ -71,10 +71,20 @@ class PartSearch {
   void choose(std::size_t wanted) {
     while (chosen_.size() < wanted) {
       std::uint32_t next = usable_[random_.below(usable_.size())];
+      if (chosen_.empty())
+        if (const std::uint32_t other = usable_[random_.below(usable_.size())]; excess(other) > excess(next))
+          next = other;
       if (!chosen_.empty() && random_.chance(0.5)) next = neighbour(chosen_.front(), next);
       if (std::ranges::find(chosen_, next) == chosen_.end()) chosen_.push_back(next);
     }
     std::ranges::sort(chosen_);
+  }
+  /// By how much what stands there costs more than the bound's tasks and rows do.
+  double excess(std::uint32_t choice) const noexcept {
+    double excess = local_.relief_of(choice);
+    for (const std::uint32_t task : state_.members(choice))
+      excess += local_.reduced(task, choice) - local_.reduced(task, local_.near[task].front());
+    return excess;
   }
   /// A choice that some task there might like as well.
   std::uint32_t neighbour(std::uint32_t choice, std::uint32_t otherwise) {
