@@ -7,6 +7,8 @@
 #include <aura/operational/placement/verifier.hpp>
 
 #include <atomic>
+#include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -119,6 +121,63 @@ TEST_CASE("native: an anti-affinity of as many replicas as nodes puts one on eac
   const auto answer = NativeSolver().solve(model_of(problem), {}, {});
   REQUIRE(answer.status == SolveStatus::optimal);
   REQUIRE(answer.cost == 18);
+}
+
+TEST_CASE("native: each kind of constraint and price binds, and costs what it costs by trying everything") {
+  using namespace std::chrono_literals;
+  // Both tasks like node 0, where everything fits: nothing, unless something speaks against it.
+  PlacementProblem free;
+  free.resources = {"memory", "cores"};
+  free.nodes = {{.capacity = {10, 10}}, {.capacity = {10, 10}}};
+  free.tasks = {{.demand = {4, 1}, .work = 10ms, .price_on = {0, 1}},
+                {.demand = {5, 1}, .work = 10ms, .price_on = {0, 1}}};
+  REQUIRE(NativeSolver().solve(model_of(free), {}, {}).cost == 0);
+  struct {
+    const char* kind;
+    double cost;
+    void (*spoil)(PlacementProblem&);
+  } const kinds[] = {
+      {"capacity", 1, [](auto& p) { p.nodes[0].capacity[0] = 8; }},
+      {"capacity of the second resource", 1, [](auto& p) { p.nodes[0].capacity[1] = 1; }},
+      {"allowed nodes", 1, [](auto& p) { p.tasks[0].allowed = {1}; }},
+      {"preferred nodes", 1, [](auto& p) { p.tasks[0].preferred = {1}, p.tasks[0].elsewhere_price = 3; }},
+      {"pin", 1, [](auto& p) { p.tasks[0].current = 1, p.tasks[0].pinned = true; }},
+      {"movement", 1, [](auto& p) { p.tasks[0].current = 1, p.tasks[0].move_price = 3; }},
+      {"draining", 2, [](auto& p) { p.nodes[0].accepting = false; }},
+      {"anti-affinity", 1,
+       [](auto& p) {
+         p.groups = {{.tasks = {0, 1}, .per_node_max = 1}};
+       }},
+      {"spread", 1,
+       [](auto& p) {
+         p.groups = {{.tasks = {0, 1}, .crowding_price = 5}};
+       }},
+      {"load price", 1,
+       [](auto& p) {
+         p.nodes[0].load_prices = {{.resource = 0, .pieces = {{5, 2}}}};
+       }},
+      {"rejection", 0.5, [](auto& p) { p.nodes[0].capacity[0] = 8, p.tasks[1].reject_price = 0.5; }},
+      {"tardiness", 2,
+       [](auto& p) {
+         p.nodes[0].queue = 50ms;
+         for (auto& task : p.tasks) task.sla = {.target = 20ms, .penalty_per_ms = 1};
+       }},
+      {"broken promise", 2,
+       [](auto& p) {
+         p.nodes[0].queue = 50ms;
+         for (auto& task : p.tasks) task.sla = {.maximum = 30ms, .penalty_broken = 7}, task.sla.target = 30ms;
+       }},
+  };
+  for (const auto& [kind, cost, spoil] : kinds) {
+    INFO(kind);
+    PlacementProblem problem = free;
+    spoil(problem);
+    const auto answer = NativeSolver().solve(model_of(problem), {}, {});
+    REQUIRE(answer.status == SolveStatus::optimal);
+    REQUIRE(answer.cost == Approx(cost));
+    REQUIRE(cheapest(problem) == Approx(cost));
+    REQUIRE(PlacementVerifier(problem).verify(answer).has_value());
+  }
 }
 
 TEST_CASE("native: placements hold at every size, and no bound is above any placement's cost") {
